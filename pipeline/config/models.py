@@ -1,0 +1,167 @@
+"""The shape of the file: its tables, keys and defaults, as pydantic models.
+
+**Invariants:** the defaults stand here and nowhere else; a key that is not here is an error. Rules that look at more
+than one table, or beyond the file, are in `crosschecks`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
+
+from pipeline.config import grammar
+from stages.secret import Secret
+from stages.settings import AuthMethod, InvalidReversePath, Oversize, TlsMode
+
+AUTH_NOT_YET = frozenset(
+    {"spa", "ntlm", "plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256", "xoauth2", "oauthbearer"}
+)
+PASSWORD_KEYS = ("password", "password_file", "password_env", "password_command", "password_credential")
+
+
+class Protocol(StrEnum):
+    """How the relay is spoken to; one word so far, so `Settings` does not carry it."""
+
+    SMTP = "smtp"
+
+
+Text = Annotated[str, PlainValidator(grammar.text)]
+Name = Annotated[str, PlainValidator(grammar.name)]
+Host = Annotated[str, PlainValidator(grammar.host)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Count = Annotated[int, Field(ge=1)]
+Duration = Annotated[timedelta, PlainValidator(grammar.duration)]
+TimeLimit = Annotated[timedelta, PlainValidator(grammar.time_limit)]
+Interval = Annotated[timedelta, PlainValidator(grammar.poll_interval)]
+KeepTime = Annotated[timedelta | None, PlainValidator(grammar.keep_time)]
+Size = Annotated[int, PlainValidator(grammar.size)]
+SizeLimit = Annotated[int | None, PlainValidator(grammar.size_limit)]
+Domain = Annotated[str, PlainValidator(grammar.domain)]
+Domains = Annotated[tuple[str, ...], PlainValidator(grammar.domains)]
+Addresses = Annotated[tuple[str, ...], PlainValidator(grammar.addresses)]
+Fingerprints = Annotated[tuple[str, ...], PlainValidator(grammar.fingerprints)]
+Owners = Annotated[frozenset[int], PlainValidator(grammar.owner_uids)]
+Password = Annotated[Secret, PlainValidator(grammar.secret)]
+Tls = Annotated[TlsMode, PlainValidator(grammar.choice(TlsMode))]
+Auth = Annotated[AuthMethod, PlainValidator(grammar.choice(AuthMethod, later=AUTH_NOT_YET))]
+OversizeRule = Annotated[Oversize, PlainValidator(grammar.choice(Oversize))]
+RelayProtocol = Annotated[Protocol, PlainValidator(grammar.choice(Protocol, later=frozenset({"lmtp"})))]
+ReversePathRule = Annotated[InvalidReversePath, PlainValidator(grammar.choice(InvalidReversePath))]
+
+
+class Table(BaseModel):
+    """A table of the file: strict, closed, and quiet about its values."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class SpoolTable(Table):
+    """`[spool]`."""
+
+    directory: Text = "/var/lib/pop3connector"
+    min_free_space: Size = grammar.size("256MB")
+    history: Duration = grammar.duration("30d")
+
+
+class WithPassword(Table):
+    """The keys of a login's password; exactly one of them."""
+
+    password: Password | None = None
+    password_file: Text | None = None
+    password_env: Text | None = None
+    password_command: Text | None = None
+    password_credential: Text | None = None
+
+
+class WithTls(Table):
+    """The keys that say how a server is trusted."""
+
+    tls: Tls | None = None
+    ca_file: Text | None = None
+    tls_fingerprint: Fingerprints = ()
+
+
+class SmtpTable(WithTls, WithPassword):
+    """`[smtp]`."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 25
+    protocol: RelayProtocol = Protocol.SMTP
+    username: Text | None = None
+    default_domain: Domain | None = None
+    timeout: TimeLimit = grammar.duration("5m")
+    final_dot_timeout: TimeLimit = grammar.duration("10m")
+    connections: Count = 4
+    max_protocol_errors: Count = 4
+
+
+class FetchTable(Table):
+    """`[fetch]`."""
+
+    interval: Interval = grammar.duration("15m")
+    max_messages_per_session: Count = 500
+    max_message_size: SizeLimit = grammar.size_limit("auto")
+    oversize: OversizeRule = Oversize.LEAVE
+    timeout: TimeLimit = grammar.duration("60s")
+    session_timeout: TimeLimit = grammar.duration("10m")
+    concurrency: Count = 32
+    per_host: Count = 4
+
+
+class ValidateTable(Table):
+    """`[validate]`."""
+
+    invalid_return_path: ReversePathRule = InvalidReversePath.BADMAIL
+    max_hops: Count = 50
+
+
+class SubmitTable(Table):
+    """`[submit]`."""
+
+    retry_initial: TimeLimit = grammar.duration("1m")
+    retry_max: TimeLimit = grammar.duration("1h")
+    queue_lifetime: Duration = grammar.duration("5d")
+
+    @model_validator(mode="after")
+    def _retries_grow_apart(self) -> Self:
+        if self.retry_max < self.retry_initial:
+            raise ValueError("retry_max is shorter than retry_initial")
+        return self
+
+
+class PickupTable(Table):
+    """`[pickup]`."""
+
+    settle: Duration = grammar.duration("1s")
+    owners: Owners = frozenset()
+    accept_domains: Domains = ()
+
+
+class AccountTable(WithTls, WithPassword):
+    """One `[[accounts]]`."""
+
+    name: Name
+    host: Host
+    port: Port | None = None
+    tls: Tls = TlsMode.IMPLICIT
+    auth: Auth = AuthMethod.AUTO
+    username: Text
+    deliver_to: Addresses
+    interval: Interval | None = None
+    leave_on_server: KeepTime = timedelta(0)
+    enabled: bool = True
+
+
+class Configuration(Table):
+    """The whole file."""
+
+    spool: SpoolTable = SpoolTable()
+    smtp: SmtpTable = SmtpTable()
+    fetch: FetchTable = FetchTable()
+    validate_: ValidateTable = Field(default=ValidateTable(), alias="validate")
+    submit: SubmitTable = SubmitTable()
+    pickup: PickupTable = PickupTable()
+    accounts: list[AccountTable] = []

@@ -1,0 +1,155 @@
+"""What each stage is told: plain frozen values, complete and checked before a stage sees them.
+
+**Invariants:** durations are `timedelta`, sizes are octets, names that compare (hosts, domains) are lower case, paths
+are absolute. There are no defaults here: `pipeline.config` holds them, once. A password is a source that
+`stages.passwords.read` turns into a secret when it is needed, so that a rotated one is found at the next login.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from stages.passwords import PasswordSource
+
+
+class TlsMode(StrEnum):
+    """How a connection is protected."""
+
+    NONE = "none"
+    STARTTLS = "starttls"
+    IMPLICIT = "implicit"
+
+
+class AuthMethod(StrEnum):
+    """How an account logs in; `BASIC` is USER and PASS."""
+
+    AUTO = "auto"
+    BASIC = "basic"
+    APOP = "apop"
+
+
+class Oversize(StrEnum):
+    """What becomes of a message over the size limit."""
+
+    LEAVE = "leave"
+    BADMAIL = "badmail"
+
+
+class InvalidReversePath(StrEnum):
+    """What becomes of a message whose reverse-path cannot be repaired; `NULL` submits it with `MAIL FROM:<>`."""
+
+    BADMAIL = "badmail"
+    NULL = "null"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolSettings:
+    """The place of the spool, and what it may cost."""
+
+    directory: Path
+    min_free_octets: int
+    history: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmtpSettings:
+    """The relay that we submit to.
+
+    `fingerprints` are `sha256:` and 64 hex digits; where given they replace CA and name checks. `username` and
+    `password` are both given or both None.
+    """
+
+    host: str
+    port: int
+    tls: TlsMode
+    ca_file: Path | None
+    fingerprints: tuple[str, ...]
+    username: str | None
+    password: PasswordSource | None
+    timeout: timedelta
+    final_dot_timeout: timedelta
+    connections: int
+    max_protocol_errors: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchSettings:
+    """How maildrops are polled. `max_message_octets` None: the relay's limit decides."""
+
+    max_messages_per_session: int
+    max_message_octets: int | None
+    oversize: Oversize
+    timeout: timedelta
+    session_timeout: timedelta
+    concurrency: int
+    per_host: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidateSettings:
+    """What a message must satisfy.
+
+    `default_domain` serves messages of no account; without one their bare local parts stay unusable.
+    """
+
+    invalid_reverse_path: InvalidReversePath
+    max_hops: int
+    default_domain: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitSettings:
+    """When a deferred message is tried again, and for how long."""
+
+    retry_initial: timedelta
+    retry_max: timedelta
+    queue_lifetime: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PickupSettings:
+    """Which files are taken from Pickup. `owner_uids` come on top of the service user and root."""
+
+    settle: timedelta
+    owner_uids: frozenset[int]
+    accept_domains: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountSettings:
+    """One POP3 mailbox and where its mail goes.
+
+    `deliver_to` has at least one address. `leave_on_server` is how long a fetched message stays at the provider: zero
+    deletes it at once, None keeps it for ever. `default_domain` completes a reverse-path that has no domain.
+    """
+
+    name: str
+    host: str
+    port: int
+    tls: TlsMode
+    ca_file: Path | None
+    fingerprints: tuple[str, ...]
+    auth: AuthMethod
+    username: str
+    password: PasswordSource
+    deliver_to: tuple[str, ...]
+    default_domain: str
+    interval: timedelta
+    leave_on_server: timedelta | None
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The whole configuration."""
+
+    spool: SpoolSettings
+    smtp: SmtpSettings
+    fetch: FetchSettings
+    validate: ValidateSettings
+    submit: SubmitSettings
+    pickup: PickupSettings
+    accounts: tuple[AccountSettings, ...]

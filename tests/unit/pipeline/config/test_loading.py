@@ -1,0 +1,300 @@
+"""Finding and reading the file, and the problems of a whole file at once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import ConfigurationError, find, load, parse
+from stages.passwords import PasswordCommand, PasswordCredential, PasswordFile, PasswordVariable
+from stages.settings import Settings, TlsMode
+
+FILE = Path("/etc/pop3connector/pop3connector.toml")
+
+ACCOUNT = """
+[[accounts]]
+name = "{name}"
+host = "pop.isp.example"
+username = "{name}"
+password_env = "PW"
+deliver_to = "{name}@corp.example"
+"""
+
+
+def settings(text: str) -> Settings:
+    return parse(text.encode(), FILE)
+
+
+def problems(text: str | bytes) -> tuple[str, ...]:
+    with pytest.raises(ConfigurationError) as error:
+        parse(text.encode() if isinstance(text, str) else text, FILE)
+    return error.value.problems
+
+
+def write(path: Path, text: str, *, mode: int = 0o600) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def test_the_file_that_is_named_comes_before_all_others(tmp_path: Path) -> None:
+    named = tmp_path / "a.toml"
+    assert find(named, {"POP3CONNECTOR_CONFIG": "/b.toml"}) == named
+
+
+def test_the_environment_comes_before_the_usual_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "pop3connector.toml", "")
+    assert find(None, {"POP3CONNECTOR_CONFIG": "/b.toml"}) == Path("/b.toml")
+
+
+def test_the_working_directory_comes_before_the_users_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    here = write(tmp_path / "pop3connector.toml", "")
+    write(tmp_path / "xdg/pop3connector/pop3connector.toml", "")
+    assert find(None, {"XDG_CONFIG_HOME": str(tmp_path / "xdg")}) == here
+
+
+@pytest.mark.parametrize(("variable", "folder"), [("XDG_CONFIG_HOME", ""), ("HOME", ".config")])
+def test_the_users_configuration_is_where_xdg_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, folder: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    theirs = write(tmp_path / "user" / folder / "pop3connector/pop3connector.toml", "")
+    assert find(None, {variable: str(tmp_path / "user")}) == theirs
+
+
+def test_without_a_file_the_places_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"no configuration file; looked at .*pop3connector\.toml"):
+        find(None, {"XDG_CONFIG_HOME": str(tmp_path)})
+
+
+def test_a_broken_link_is_not_passed_over_for_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mail that goes by a forgotten configuration is worse than mail that waits."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pop3connector.toml").symlink_to(tmp_path / "gone.toml")
+    write(tmp_path / "xdg/pop3connector/pop3connector.toml", "")
+    with pytest.raises(ConfigurationError, match="No such file"):
+        load(None, {"XDG_CONFIG_HOME": str(tmp_path / "xdg")})
+
+
+def test_a_file_that_is_missing_or_no_file_is_one_line(tmp_path: Path) -> None:
+    for path, why in ((tmp_path / "gone.toml", "No such file or directory"), (tmp_path, "Is a directory")):
+        with pytest.raises(ConfigurationError) as error:
+            load(path, {})
+        assert error.value.problems == (f"{path}: {why}",)
+
+
+def test_a_configuration_error_ends_with_the_exit_code_for_it() -> None:
+    assert ConfigurationError(()).exit_code == 78
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o440])
+def test_a_file_with_a_password_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
+    text = ACCOUNT.format(name="sales").replace("password_env", "password")
+    file = write(tmp_path / "pop3connector.toml", text, mode=mode)
+    with pytest.raises(ConfigurationError) as error:
+        load(file, {})
+    assert error.value.problems == (f"{file} holds a password and is readable by group or others: chmod 600 {file}",)
+
+
+def test_a_file_with_a_password_of_its_owners_is_read(tmp_path: Path) -> None:
+    text = ACCOUNT.format(name="sales").replace("password_env", "password")
+    assert load(write(tmp_path / "pop3connector.toml", text), {}).accounts[0].name == "sales"
+
+
+def test_the_password_of_the_relay_counts_too(tmp_path: Path) -> None:
+    file = write(tmp_path / "c.toml", '[smtp]\nusername = "u"\npassword = "p"\n', mode=0o644)
+    with pytest.raises(ConfigurationError, match="chmod 600"):
+        load(file, {})
+
+
+def test_a_file_without_a_password_may_be_read_by_all(tmp_path: Path) -> None:
+    assert load(write(tmp_path / "pop3connector.toml", ACCOUNT.format(name="sales"), mode=0o644), {}).accounts
+
+
+def test_a_syntax_error_is_one_line_with_its_place() -> None:
+    (problem,) = problems('[smtp]\nhost = "x\n')
+    assert problem.startswith(f"{FILE}: not TOML: ")
+    assert "line 2" in problem
+
+
+def test_octets_that_are_not_utf_8_are_reported_with_their_line() -> None:
+    assert problems(b"# \xc3\xa4\n# \xe4\n") == (f"{FILE}: not UTF-8 (at line 2)",)
+
+
+@pytest.mark.parametrize("content", [b"x = " + b"[" * 100_000, b"x = " + b"9" * 10_000])
+def test_what_overwhelms_the_parser_is_a_syntax_error(content: bytes) -> None:
+    (problem,) = problems(content)
+    assert "not TOML" in problem
+
+
+def test_an_empty_file_is_all_defaults() -> None:
+    found = settings("")
+    assert found.smtp.host == "127.0.0.1"
+    assert found.accounts == ()
+
+
+def test_every_problem_is_reported_at_once_by_its_path() -> None:
+    """Wrong types, wrong keys, wrong values and rules across keys: an operator mends the file once."""
+    text = f"""
+        [smtp]
+        port = 0
+        timeout = "0s"
+        [fetch]
+        intervall = "15m"
+        concurrency = 0
+        [submit]
+        retry_initial = "2h"
+        {ACCOUNT.format(name="a")}
+        {ACCOUNT.format(name="a")}
+        port = "995"
+        password = "p"
+    """
+    assert sorted(problems(text)) == sorted(
+        (
+            "smtp.port: must be at least 1, not 0",
+            "smtp.timeout: must be longer than zero",
+            "fetch.intervall: unknown key; did you mean interval?",
+            "fetch.concurrency: must be at least 1, not 0",
+            "submit: retry_max is shorter than retry_initial",
+            'accounts[1].port: must be an integer, not "995" (account "a")',
+            "accounts[1].password: exactly one of password, password_file, password_env, password_command or "
+            'password_credential is needed; these are given: password, password_env (account "a")',
+            'accounts[1].name: is the name of accounts[0] too (account "a")',
+            'accounts[1].username: is the mailbox of accounts[0] too: same host and user (account "a")',
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("smpt = 1", "smpt: unknown key; did you mean smtp?"),
+        ("frobnicate = 1", "frobnicate: unknown key"),
+        ("[validate]\nmax_hop = 1", "validate.max_hop: unknown key; did you mean max_hops?"),
+        ("smtp = 1", "smtp: must be a table: [smtp]"),
+        ("[accounts]\nname = 'x'", "accounts: must be an array of tables, each with [[accounts]] above it"),
+        ("accounts = [1]", "accounts[0]: must be an array of tables, each with [[accounts]] above it"),
+        ('"a\\nb\\u001b" = 1', '"a\\nb\\u001b": unknown key'),
+        ("[smtp]\nport = true", "smtp.port: must be an integer, not true"),
+        ("[smtp]\nport = 70000", "smtp.port: must be at most 65535, not 70000"),
+        ("[smtp]\nprotocol = 'lmtp'", 'smtp.protocol: "lmtp" is not supported by this version; use smtp'),
+        ("[smtp]\npassword = 'p'", "smtp.password: is given without username"),
+        ("[fetch]\ninterval = '3m'", 'fetch.interval: "3m" is out of bounds; an interval is 5m to 24h'),
+        ("[smtp]\nca_file = 'gone.pem'", "smtp.ca_file: there is no file /etc/pop3connector/gone.pem"),
+    ],
+)
+def test_a_problem_says_what_to_write(text: str, problem: str) -> None:
+    assert problems(text) == (problem,)
+
+
+@pytest.mark.parametrize("key", ["name", "host", "username", "deliver_to"])
+def test_an_account_lacks_nothing(key: str) -> None:
+    lines = ACCOUNT.format(name="sales").splitlines()
+    found = problems("\n".join(line for line in lines if not line.startswith(f"{key} ")))
+    assert found[0].startswith(f"accounts[0].{key}: is required")
+
+
+@pytest.mark.parametrize("auth", ["spa", "plain", "login", "cram-md5", "scram-sha-256", "xoauth2"])
+def test_a_mechanism_of_a_later_version_is_refused_plainly(auth: str) -> None:
+    (problem,) = problems(ACCOUNT.format(name="sales") + f'auth = "{auth}"')
+    assert problem.startswith(f'accounts[0].auth: "{auth}" is not supported by this version; use auto, basic or apop')
+
+
+def test_no_problem_quotes_a_password() -> None:
+    """Problems end in terminals, journals and tickets."""
+    text = ACCOUNT.format(name="sales").replace('password_env = "PW"', "password = 31337\npasword = 'hunter2'")
+    found = "\n".join(problems(text))
+    assert "31337" not in found
+    assert "hunter2" not in found
+
+
+def test_settings_do_not_show_a_password() -> None:
+    text = ACCOUNT.format(name="sales").replace('password_env = "PW"', "password = 'hunter2'")
+    assert "hunter2" not in repr(settings(text))
+
+
+def test_the_same_mailbox_twice_is_refused_whatever_port_and_case() -> None:
+    """Two polls of one maildrop take each other's mail, and it would have two destinations."""
+    second = ACCOUNT.format(name="b").replace("pop.isp", "POP.ISP").replace('username = "b"', 'username = "a"')
+    (problem,) = problems(ACCOUNT.format(name="a") + second + "port = 110\ntls = 'none'")
+    assert problem.startswith("accounts[1].username: is the mailbox of accounts[0] too")
+
+
+def test_user_names_that_differ_in_case_are_two_mailboxes() -> None:
+    second = ACCOUNT.format(name="b").replace('username = "b"', 'username = "A"')
+    assert len(settings(ACCOUNT.format(name="a") + second).accounts) == 2
+
+
+def test_a_password_file_must_be_there_and_private(tmp_path: Path) -> None:
+    open_to_all = write(tmp_path / "pw", "secret\n", mode=0o644)
+    text = "".join(
+        ACCOUNT.format(name=name).replace('password_env = "PW"', f'password_file = "{file}"')
+        for name, file in (("a", open_to_all), ("b", tmp_path / "gone"))
+    )
+    assert problems(text) == (
+        f"accounts[0].password_file: {open_to_all} is readable by group or others: chmod 600 {open_to_all} "
+        '(account "a")',
+        f'accounts[1].password_file: there is no file {tmp_path / "gone"} (account "b")',
+    )
+
+
+def test_each_source_of_a_password_is_kept_to_be_read_at_login(tmp_path: Path) -> None:
+    file = write(tmp_path / "pw", "secret\n")
+    for line, source in (
+        (f"password_file = '{file}'", PasswordFile(file)),
+        ("password_env = 'PW'", PasswordVariable("PW")),
+        ("password_command = 'pass isp'", PasswordCommand("pass isp")),
+        ("password_credential = 'isp'", PasswordCredential("isp")),
+    ):
+        text = ACCOUNT.format(name="sales").replace('password_env = "PW"', line)
+        assert settings(text).accounts[0].password == source
+
+
+def test_relative_paths_start_at_the_file() -> None:
+    """A service's working directory is nobody's intention."""
+    assert settings("[spool]\ndirectory = 'spool'").spool.directory == FILE.parent / "spool"
+
+
+@pytest.mark.parametrize(
+    ("host", "tls"), [("127.0.0.1", TlsMode.NONE), ("localhost", TlsMode.NONE), ("mx.corp.example", TlsMode.STARTTLS)]
+)
+def test_the_relay_is_reached_by_starttls_unless_it_is_this_machine(host: str, tls: TlsMode) -> None:
+    assert settings(f"[smtp]\nhost = '{host}'").smtp.tls is tls
+
+
+@pytest.mark.parametrize(("tls", "port"), [("implicit", 995), ("starttls", 110), ("none", 110)])
+def test_the_port_of_an_account_follows_its_tls(tls: str, port: int) -> None:
+    assert settings(ACCOUNT.format(name="sales") + f"tls = '{tls}'").accounts[0].port == port
+
+
+def test_an_account_polls_at_the_common_interval_unless_it_has_its_own() -> None:
+    text = "[fetch]\ninterval = '1h'" + ACCOUNT.format(name="a") + ACCOUNT.format(name="b") + "interval = '5m'"
+    assert [account.interval for account in settings(text).accounts] == [timedelta(hours=1), timedelta(minutes=5)]
+
+
+def test_pickup_accepts_the_domains_of_the_accounts() -> None:
+    """A file whose first lines a sender wrote must not choose where we relay."""
+    text = ACCOUNT.format(name="a") + ACCOUNT.format(name="b").replace("corp.example", "Branch.example")
+    assert settings(text).pickup.accept_domains == {"corp.example", "branch.example"}
+
+
+def test_pickup_accepts_only_the_domains_that_are_written() -> None:
+    text = "[pickup]\naccept_domains = ['Lab.example']" + ACCOUNT.format(name="a")
+    assert settings(text).pickup.accept_domains == {"lab.example"}
+
+
+def test_a_bare_return_path_is_completed_with_the_domain_of_the_first_recipient() -> None:
+    assert settings(ACCOUNT.format(name="a")).accounts[0].default_domain == "corp.example"
+
+
+def test_a_default_domain_that_is_written_counts_for_all() -> None:
+    found = settings("[smtp]\ndefault_domain = 'Lab.example'" + ACCOUNT.format(name="a"))
+    assert (found.accounts[0].default_domain, found.validate.default_domain) == ("lab.example", "lab.example")
