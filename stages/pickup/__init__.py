@@ -1,0 +1,1 @@
+"""Pickup: take in the message files that an operator drops, as if they had been fetched."""
