@@ -1,0 +1,218 @@
+"""What the spool remembers of each account between polls: results, schedule, doubts, what was left at the provider, and requests to poll now."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from spool import models
+from spool.envelope import Uidl
+from spool.events import Event, emit
+from spool.models import from_ms, to_ms
+from spool.opening import Spool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountState:
+    """An account as the last poll left it.
+
+    `expected_messages` is how many the last confirmed QUIT left, None where that is not known; `doubt_round` is the round of comparing by content
+    that is under way, 0 while UIDLs are trusted; `sizes_exact` says whether this server's LIST sizes were right so far, None before the first.
+    """
+
+    name: str
+    last_success_at: datetime | None = None
+    last_attempt_at: datetime | None = None
+    last_error: str | None = None
+    failures: int = 0
+    next_poll_at: datetime | None = None
+    remote_messages: int | None = None
+    expected_messages: int | None = None
+    doubt_round: int = 0
+    rounds: int = 0
+    sizes_exact: bool | None = None
+
+
+class Why(enum.StrEnum):
+    """Why a message stays at the provider."""
+
+    OVERSIZE = "oversize"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """A message that stays at the provider: larger than the limit, or three sessions broke in its RETR."""
+
+    uidl: Uidl
+    octets: int
+    why: Why
+    limit_octets: int | None = None
+    limit_source: str | None = None
+    breaks: int = 0
+    tried_at: datetime | None = None
+    reported_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Somebody asked for a poll now; an empty account means all."""
+
+    request: int
+    account: str
+
+
+class Accounts:
+    """The memory of the fetch stage; `status` reads it."""
+
+    def __init__(self, spool: Spool) -> None:
+        """Read and write through `spool`."""
+        self._spool = spool
+
+    def states(self) -> Mapping[str, AccountState]:
+        """All accounts that were ever polled, by name."""
+        with self._spool.index.read() as connection:
+            rows = connection.execute(select(models.accounts)).all()
+        return {
+            row.name: AccountState(
+                name=row.name,
+                last_success_at=_time(row.last_success_at),
+                last_attempt_at=_time(row.last_attempt_at),
+                last_error=row.last_error,
+                failures=row.failures,
+                next_poll_at=_time(row.next_poll_at),
+                remote_messages=row.remote_messages,
+                expected_messages=row.expected_messages,
+                doubt_round=row.doubt_round,
+                rounds=row.rounds,
+                sizes_exact=row.sizes_exact,
+            )
+            for row in rows
+        }
+
+    def save(self, state: AccountState, events: Iterable[Event] = ()) -> None:
+        """Write the state of an account, with the events that tell how it came about."""
+        row = {
+            "name": state.name,
+            "last_success_at": _column(state.last_success_at),
+            "last_attempt_at": _column(state.last_attempt_at),
+            "last_error": state.last_error,
+            "failures": state.failures,
+            "next_poll_at": _column(state.next_poll_at),
+            "remote_messages": state.remote_messages,
+            "expected_messages": state.expected_messages,
+            "doubt_round": state.doubt_round,
+            "rounds": state.rounds,
+            "sizes_exact": state.sizes_exact,
+        }
+        statement = insert(models.accounts).values(row)
+        with self._spool.index.write() as connection:
+            connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=row))
+            emit(connection, self._spool.now(), events)
+
+    def left(self, account: str) -> Sequence[Left]:
+        """What stays at the provider for this account."""
+        table = models.left
+        with self._spool.index.read() as connection:
+            rows = connection.execute(select(table).where(table.c.account == account)).all()
+        return [
+            Left(
+                uidl=Uidl.decode(row.uidl),
+                octets=row.octets,
+                why=Why(row.why),
+                limit_octets=row.limit_octets,
+                limit_source=row.limit_source,
+                breaks=row.breaks,
+                tried_at=_time(row.tried_at),
+                reported_at=_time(row.reported_at),
+            )
+            for row in rows
+        ]
+
+    def leave(self, account: str, messages: Iterable[Left], events: Iterable[Event] = ()) -> None:
+        """Note messages that stay, replacing what was known of each, with their events."""
+        table = models.left
+        with self._spool.index.write() as connection:
+            for message in messages:
+                row = {
+                    "account": account,
+                    "uidl": message.uidl.encoded,
+                    "octets": message.octets,
+                    "why": message.why,
+                    "limit_octets": message.limit_octets,
+                    "limit_source": message.limit_source,
+                    "breaks": message.breaks,
+                    "tried_at": _column(message.tried_at),
+                    "reported_at": _column(message.reported_at),
+                }
+                keys = ["account", "uidl", "octets"]
+                connection.execute(insert(table).values(row).on_conflict_do_update(index_elements=keys, set_=row))
+            emit(connection, self._spool.now(), events)
+
+    def forget_left(self, account: str, messages: Iterable[Left]) -> None:
+        """Drop what stays no longer: fetched after all, or gone from the maildrop."""
+        table = models.left
+        with self._spool.index.write() as connection:
+            for message in messages:
+                connection.execute(
+                    delete(table).where(
+                        table.c.account == account,
+                        table.c.uidl == message.uidl.encoded,
+                        table.c.octets == message.octets,
+                    )
+                )
+
+    def oversize_counts(self) -> Mapping[str, int]:
+        """How many messages stay at the provider for their size, by account."""
+        table = models.left
+        query = select(table.c.account, func.count()).where(table.c.why == Why.OVERSIZE).group_by(table.c.account)
+        with self._spool.index.read() as connection:
+            return {account: count for account, count in connection.execute(query)}
+
+    def ask(self, accounts: Sequence[str]) -> Sequence[int]:
+        """Ask for a poll now, of these accounts or, where none is named, of all; ring fetch's doorbell after it. Returns the request numbers."""
+        table = models.requests
+        with self._spool.index.write() as connection:
+            return [
+                int(
+                    connection.execute(
+                        insert(table).values(account=account, asked_at=self._spool.now_ms()).returning(table.c.request)
+                    ).scalar_one()
+                )
+                for account in (accounts or [""])
+            ]
+
+    def asked(self) -> Sequence[Request]:
+        """The requests that nobody has answered yet."""
+        table = models.requests
+        with self._spool.index.read() as connection:
+            rows = connection.execute(select(table).where(table.c.done_at.is_(None)).order_by(table.c.request)).all()
+        return [Request(request=row.request, account=row.account) for row in rows]
+
+    def answer(self, request: int, outcome: str) -> None:
+        """Note what came of a request, and drop those answered more than a day ago."""
+        table = models.requests
+        now = self._spool.now_ms()
+        with self._spool.index.write() as connection:
+            connection.execute(update(table).where(table.c.request == request).values(done_at=now, outcome=outcome))
+            connection.execute(delete(table).where(table.c.done_at < now - 86_400_000))
+
+    def outcome(self, request: int) -> str | None:
+        """What came of a request; None while it is not done."""
+        table = models.requests
+        with self._spool.index.read() as connection:
+            row = connection.execute(select(table.c.outcome).where(table.c.request == request)).first()
+        return row.outcome if row else None
+
+
+def _time(milliseconds: int | None) -> datetime | None:
+    return None if milliseconds is None else from_ms(milliseconds)
+
+
+def _column(at: datetime | None) -> int | None:
+    return None if at is None else to_ms(at)

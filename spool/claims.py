@@ -1,0 +1,250 @@
+"""What submit takes and leaves: claim ready and deferred messages, note every attempt, settle what the relay answered.
+
+A claim is (epoch of the stage's lock, number of the claim of this message); no clock decides over it. The order for each attempt:
+
+    claim        commit
+    dot          a line in the journal, write(2), before the final dot is sent
+    note         the result, write(2), before the connection's next `dot`
+    settle       journal synced, Badmail files written, rows committed: in groups
+
+**Invariants:** so a killed process leaves one attempt at most for each connection whose outcome is unknown; it is sent again and marked a possible
+duplicate. After another boot every claim without a result counts as unknown. A recipient that was accepted is never sent to again.
+**Failures:** `SpoolFailed`; what was noted stays noted, and the next holder of the stage settles it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import zip_longest
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select, true, update
+
+from spool import models
+from spool.badmail import write_badmail
+from spool.envelope import Reason
+from spool.errors import Damaged
+from spool.events import FoundDamaged, PossibleDuplicate, emit
+from spool.journal import Journal, Outcome, lines_by_queue_id, read_journal
+from spool.layout import Stage
+from spool.locks import Tenure, boot_id
+from spool.models import from_ms, to_ms
+from spool.opening import Spool
+from spool.rows import Message, move, reason_json, select_messages, set_applied, to_message
+from spool.settlement import Settlement, Verdict, apply, from_line, journal_entry
+from spool.staging import open_journal, spool_failures
+from spool.states import State, Trigger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A message in our hands for one attempt.
+
+    `breaks` is what the caller noted of sessions that broke in this message's transaction; `queued_clock` is the route's open clock when it became
+    ready, `attempt_clock` at its last attempt, None before the first (milliseconds).
+    """
+
+    message: Message
+    number: int
+    breaks: Mapping[str, int]
+    queued_clock: int
+    attempt_clock: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenBack:
+    """A claim that ended without a verdict on the message: the route failed, or its session broke.
+
+    `next_attempt_at` sends it behind whatever is due by then, None leaves its place as it was; `outcome_unknown` marks a possible duplicate: the
+    final dot was sent and the reply never came.
+    """
+
+    claim: Claim
+    breaks: Mapping[str, int]
+    next_attempt_at: datetime | None = None
+    outcome_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """A claim whose bytes are not the ones that were admitted."""
+
+    claim: Claim
+    what: str
+
+
+Ended = Settlement | GivenBack | Unreadable
+
+
+class Outbox:
+    """The ready and deferred messages, for the process that holds the submit stage.
+
+    `dot` and `note` only append to the journal and may be called from the event loop; all else is for the spool's thread.
+    """
+
+    def __init__(self, spool: Spool, tenure: Tenure) -> None:
+        """Open the journal and settle what an earlier holder left; raises SpoolFailed."""
+        self._spool = spool
+        self._tenure = tenure
+        self.journal: Journal = open_journal(spool, Stage.SUBMIT)
+        self._noted: dict[str, int] = {}
+        self._resume()
+
+    def claim(self, limit: int) -> list[Claim]:
+        """Claim what is due, fresh and deferred messages in turns, so that old trouble never starves new mail."""
+        table = models.messages
+        due = or_(table.c.next_attempt_at.is_(None), table.c.next_attempt_at <= self._spool.now_ms())
+        with self._spool.index.write() as connection:
+            self._tenure.check(connection)
+            fresh = self._free(connection, and_(table.c.state == State.READY, due), limit)
+            late = self._free(connection, and_(table.c.state == State.DEFERRED, due), limit)
+            turns = [row for pair in zip_longest(fresh, late) for row in pair if row is not None][:limit]
+            connection.execute(
+                update(table)
+                .where(table.c.queue_id.in_([row.queue_id for row in turns]))
+                .values(claim_epoch=self._tenure.epoch, claim=table.c.claim + 1, claim_boot=self._tenure.boot_id)
+            )
+        return [self._claim(row, number=row.claim + 1) for row in turns]
+
+    def next_due_at(self) -> datetime | None:
+        """When the next message is due that is not claimed; None where none waits."""
+        table = models.messages
+        query = (
+            select(table.c.next_attempt_at)
+            .where(table.c.state.in_([State.READY, State.DEFERRED]), table.c.claim_epoch.is_(None))
+            .order_by(table.c.next_attempt_at)
+            .limit(1)
+        )
+        with self._spool.index.read() as connection:
+            row = connection.execute(query).first()
+        if row is None:
+            return None
+        return self._spool.now() if row.next_attempt_at is None else from_ms(row.next_attempt_at)
+
+    def dot(self, claim: Claim) -> None:
+        """Note that the final dot of this attempt is about to leave; raises SpoolFailed."""
+        with spool_failures("journal"):
+            self.journal.note(Outcome.DOT, claim.message.queue_id, {"claim": claim.number})
+
+    def note(self, settlement: Settlement) -> None:
+        """Note what the relay answered, before the connection sends its next final dot; raises SpoolFailed."""
+        with spool_failures("journal"):
+            self._noted[settlement.message.queue_id] = self.journal.note(*journal_entry(settlement))
+
+    def settle(self, ended: Sequence[Ended]) -> None:
+        """Settle claims for good, in one group; each `Settlement` was noted before."""
+        with spool_failures("settle"):
+            self.journal.sync()
+            ended = [self._file(one) for one in ended]
+            if any(_leaves_for_badmail(one) for one in ended):
+                self.journal.sync()
+            with self._spool.index.write() as connection:
+                self._tenure.check(connection)
+                for one in ended:
+                    self._apply(connection, one)
+                set_applied(connection, Stage.SUBMIT, self._applied_by(ended))
+        for one in ended:
+            self._noted.pop(_queue_id(one), None)
+
+    def close(self) -> None:
+        """Give the journal back."""
+        self.journal.close()
+
+    def _file(self, one: Ended) -> Ended:
+        """Write the Badmail file of what was refused, and the line of its exit; the line with the answers is synced already."""
+        if not isinstance(one, Settlement) or not _leaves_for_badmail(one):
+            return one
+        refused = one.having(Verdict.REFUSED)
+        recipients = [answer.recipient for answer in refused]
+        try:
+            write_badmail(self._spool, one.message, refused[0].reason, recipients=recipients, as_child=one.child)
+        except Damaged as error:
+            claim = Claim(message=one.message, number=one.claim, breaks={}, queued_clock=0, attempt_clock=None)
+            return Unreadable(claim=claim, what=error.what)
+        details = {
+            "recipients": recipients,
+            "sha256": one.message.sha256.hex(),
+            "reply": str(refused[0].reason),
+            "parent": one.message.queue_id if one.child else None,
+        }
+        self.journal.note(Outcome.BADMAIL, one.child or one.message.queue_id, details)
+        return one
+
+    def _apply(self, connection: Connection, one: Ended) -> None:
+        now = self._spool.now()
+        match one:
+            case Settlement():
+                apply(connection, one, now=now)
+            case GivenBack():
+                self._give_back(connection, one, now)
+            case Unreadable(claim=claim, what=what):
+                message = claim.message
+                values = {"claim_epoch": None, "reason": reason_json(Reason(stage="spool", text=what))}
+                trigger = Trigger.FOUND_DAMAGED
+                if move(connection, message.queue_id, state=message.state, trigger=trigger, now=now, values=values):
+                    emit(connection, now, [FoundDamaged(queue_id=message.queue_id, account=message.account, what=what)])
+
+    def _give_back(self, connection: Connection, one: GivenBack, now: datetime) -> None:
+        table = models.messages
+        message = one.claim.message
+        due = one.next_attempt_at or message.next_attempt_at
+        changed = connection.execute(
+            update(table)
+            .where(table.c.queue_id == message.queue_id, table.c.claim == one.claim.number)
+            .values(
+                claim_epoch=None,
+                breaks=dict(one.breaks) or None,
+                next_attempt_at=to_ms(due) if due else None,
+                possible_duplicate=true() if one.outcome_unknown else table.c.possible_duplicate,
+            )
+        )
+        if changed.rowcount and one.outcome_unknown:
+            emit(connection, now, [PossibleDuplicate(queue_id=message.queue_id, account=message.account)])
+
+    def _applied_by(self, ended: Sequence[Ended]) -> int:
+        """The highest line below which none waits for its rows."""
+        settled = {_queue_id(one) for one in ended}
+        waiting = [number for queue_id, number in self._noted.copy().items() if queue_id not in settled]
+        return min(waiting) - 1 if waiting else self.journal.last
+
+    def _free(
+        self, connection: Connection, condition: ColumnElement[bool], limit: int
+    ) -> Sequence[Row[tuple[object, ...]]]:
+        table = models.messages
+        query = select_messages().where(condition, table.c.claim_epoch.is_(None))
+        return connection.execute(query.order_by(table.c.next_attempt_at, table.c.queue_id).limit(limit)).all()
+
+    def _claim(self, row: Row[tuple[object, ...]], *, number: int) -> Claim:
+        return Claim(
+            message=to_message(row, self._spool.layout),
+            number=number,
+            breaks=row.breaks or {},
+            queued_clock=row.queued_clock,
+            attempt_clock=row.attempt_clock,
+        )
+
+    def _resume(self) -> None:
+        """Settle or give back every claim of an earlier holder, by what the journal says of it."""
+        lines = lines_by_queue_id(read_journal(self.journal.path).lines)
+        with self._spool.index.read() as connection:
+            rows = connection.execute(select_messages().where(models.messages.c.claim_epoch.is_not(None))).all()
+        ended: list[Ended] = []
+        for row in rows:
+            claim = self._claim(row, number=row.claim)
+            ours = [line for line in lines.get(row.queue_id, ()) if line.details.get("claim") == row.claim]
+            result = next((line for line in ours if line.outcome is not Outcome.DOT), None)
+            if result is not None:
+                ended.append(from_line(claim.message, result))
+            else:
+                unknown = bool(ours) or row.claim_boot != boot_id()
+                ended.append(GivenBack(claim=claim, breaks=claim.breaks, outcome_unknown=unknown))
+        self.settle(ended)
+
+
+def _leaves_for_badmail(one: Ended) -> bool:
+    return isinstance(one, Settlement) and bool(one.having(Verdict.REFUSED))
+
+
+def _queue_id(one: Ended) -> str:
+    return one.message.queue_id if isinstance(one, Settlement) else one.claim.message.queue_id

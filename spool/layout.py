@@ -1,0 +1,151 @@
+"""Every path under the spool directory.
+
+**Invariants:** no other module joins a path below the spool; a name from outside becomes part of one only as a `QueueId`.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from pathlib import Path
+
+from spool.queue_id import QueueId
+
+
+class Stage(enum.StrEnum):
+    """The four stages; each owns its lock, its journal and its segments."""
+
+    FETCH = "fetch"
+    VALIDATE = "validate"
+    SUBMIT = "submit"
+    PICKUP = "pickup"
+
+
+COMMAND_JOURNAL = "command"
+MESSAGE_SUFFIX = ".eml"
+PARTIAL_SUFFIX = ".tmp"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The spool directory and what lies where in it."""
+
+    root: Path
+
+    @property
+    def index(self) -> Path:
+        """The SQLite database."""
+        return self.root / "index.sqlite3"
+
+    @property
+    def segments(self) -> Path:
+        """Append-only segment files."""
+        return self.root / "segments"
+
+    @property
+    def large(self) -> Path:
+        """One file for each message over 1 MiB."""
+        return self.root / "large"
+
+    @property
+    def journals(self) -> Path:
+        """What became of each message."""
+        return self.root / "journal"
+
+    @property
+    def badmail(self) -> Path:
+        """Refused messages; the file is the truth."""
+        return self.root / "Badmail"
+
+    @property
+    def pickup(self) -> Path:
+        """Where an operator drops messages."""
+        return self.root / "Pickup"
+
+    @property
+    def claims(self) -> Path:
+        """Pickup files on their way in, under their new queue id."""
+        return self.pickup / ".claim"
+
+    @property
+    def damaged(self) -> Path:
+        """What could not be read, set aside."""
+        return self.root / "damaged"
+
+    @property
+    def locks(self) -> Path:
+        """Lock files, their holders' pids and the doorbells."""
+        return self.root / "locks"
+
+    @property
+    def logs(self) -> Path:
+        """The verbose log."""
+        return self.root / "logs"
+
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        """All that must exist, parents first."""
+        return (
+            self.root,
+            self.segments,
+            self.large,
+            self.journals,
+            self.badmail,
+            self.pickup,
+            self.claims,
+            self.damaged,
+            self.locks,
+            self.logs,
+        )
+
+    def segment(self, stage: Stage, serial: int) -> Path:
+        """The segment file with this serial number."""
+        return self.segments / f"{stage}-{serial:010d}.seg"
+
+    def large_message(self, stage: Stage, queue_id: QueueId) -> Path:
+        """The file of one large message."""
+        return self.large / f"{stage}-{queue_id}{MESSAGE_SUFFIX}"
+
+    def journal(self, owner: str) -> Path:
+        """The journal of a stage, or the one that commands share."""
+        return self.journals / f"{owner}.journal"
+
+    def badmail_message(self, queue_id: QueueId) -> Path:
+        """The file of a refused message."""
+        return self.badmail / f"{queue_id}{MESSAGE_SUFFIX}"
+
+    def pickup_message(self, queue_id: QueueId) -> Path:
+        """The file that a replay puts into Pickup."""
+        return self.pickup / f"{queue_id}{MESSAGE_SUFFIX}"
+
+    def pickup_claim(self, queue_id: QueueId) -> Path:
+        """A pickup file that is being admitted."""
+        return self.claims / queue_id
+
+    def lock(self, name: str) -> Path:
+        """The lock file of a stage, of `run` or of the commands' journal."""
+        return self.locks / f"{name}.lock"
+
+    def pid(self, name: str) -> Path:
+        """Who holds that lock, for people to read."""
+        return self.locks / f"{name}.pid"
+
+    def doorbell(self, stage: Stage) -> Path:
+        """The FIFO that wakes a stage."""
+        return self.locks / f"{stage}.bell"
+
+
+def partial(path: Path) -> Path:
+    """The name under which `path` is written until it is whole and synced."""
+    return path.with_name(path.name + PARTIAL_SUFFIX)
+
+
+def queue_id_of(path: Path) -> QueueId | None:
+    """The queue id that a Badmail, Pickup or large file carries in its name; None for any other name."""
+    name = path.name
+    if not name.endswith(MESSAGE_SUFFIX):
+        return None
+    try:
+        return QueueId(name.removesuffix(MESSAGE_SUFFIX).rpartition("-")[2])
+    except ValueError:
+        return None

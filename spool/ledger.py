@@ -1,0 +1,130 @@
+"""The ledger: what we have had of each account, so that nothing is admitted twice and nothing is deleted on a guess.
+
+Identity is (account, UIDL, SHA-256, copy number within a listing) (I4). An entry stays as long as the maildrop may still show its UIDL, and 30 days longer.
+An entry without identity is a UIDL that was adopted or imported: its content was never seen.
+
+**Invariants:** an entry is written in the transaction that admits its message, or when its message was compared by content; listings only note what they
+no longer show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select, update
+from sqlalchemy.dialects.sqlite import insert
+
+from spool import models
+from spool.envelope import Uidl
+from spool.opening import Spool
+
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One message that we have had. `round` is the last round of comparing by content in which it was seen; `is_shown`: no listing missed it yet."""
+
+    entry: int
+    uidl: Uidl
+    identity: bytes | None
+    copy: int
+    header: bytes | None
+    octets: int | None
+    round: int
+    is_shown: bool
+
+
+class Ledger:
+    """The ledger of all accounts, for the fetch stage."""
+
+    def __init__(self, spool: Spool) -> None:
+        """Read and write through `spool`."""
+        self._spool = spool
+
+    def entries(self, account: str) -> Sequence[Entry]:
+        """All that we have had of an account, oldest first; some 200 octets of memory each."""
+        table = models.ledger
+        query = select(
+            table.c.entry,
+            table.c.uidl,
+            table.c.identity,
+            table.c.copy,
+            table.c.header,
+            table.c.octets,
+            table.c.round,
+            table.c.gone_at,
+        ).where(table.c.account == account)
+        with self._spool.index.read() as connection:
+            return [
+                Entry(
+                    entry=row.entry,
+                    uidl=Uidl.decode(row.uidl),
+                    identity=row.identity,
+                    copy=row.copy,
+                    header=row.header,
+                    octets=row.octets,
+                    round=row.round,
+                    is_shown=row.gone_at is None,
+                )
+                for row in connection.execute(query.order_by(table.c.entry))
+            ]
+
+    def note_listing(self, *, vanished: Collection[Entry], returned: Collection[Entry]) -> None:
+        """Note which entries a listing no longer shows, and which it shows again."""
+        if not vanished and not returned:
+            return
+        table = models.ledger
+        with self._spool.index.write() as connection:
+            for entries, gone_at in ((vanished, self._spool.now_ms()), (returned, None)):
+                for chunk in _chunks([entry.entry for entry in entries]):
+                    connection.execute(update(table).where(table.c.entry.in_(chunk)).values(gone_at=gone_at))
+
+    def compared(self, account: str, found: Iterable[tuple[Entry, Uidl]], *, round_number: int) -> None:
+        """Note that entries were found again by content, under these present UIDLs, in this round."""
+        table = models.ledger
+        with self._spool.index.write() as connection:
+            for entry, uidl in found:
+                used = connection.execute(
+                    select(table.c.copy).where(
+                        table.c.account == account,
+                        table.c.uidl == uidl.encoded,
+                        table.c.identity == entry.identity,
+                        table.c.entry != entry.entry,
+                    )
+                ).scalars()
+                copy = _free_copy(entry.copy, set(used))
+                connection.execute(
+                    update(table)
+                    .where(table.c.entry == entry.entry)
+                    .values(uidl=uidl.encoded, copy=copy, round=round_number, gone_at=None)
+                )
+
+    def identify(self, entry: Entry, *, identity: bytes, header: bytes, octets: int) -> None:
+        """Give an adopted or imported entry the content that was now seen under its UIDL."""
+        table = models.ledger
+        values = {"identity": identity, "header": header, "octets": octets}
+        with self._spool.index.write() as connection:
+            connection.execute(update(table).where(table.c.entry == entry.entry).values(values))
+
+    def adopt(self, account: str, uidls: Iterable[Uidl]) -> None:
+        """Enter UIDLs whose content we never saw as had: they are not fetched, and never deleted unread."""
+        now = self._spool.now_ms()
+        rows = [
+            {"account": account, "uidl": uidl.encoded, "identity": None, "copy": 1, "had_at": now, "round": 0}
+            for uidl in uidls
+        ]
+        with self._spool.index.write() as connection:
+            if rows:
+                connection.execute(insert(models.ledger), rows)
+
+
+def _free_copy(wanted: int, used: set[int]) -> int:
+    while wanted in used:
+        wanted += 1
+    return wanted
+
+
+def _chunks(numbers: Sequence[int]) -> Iterable[Sequence[int]]:
+    return (numbers[start : start + _CHUNK] for start in range(0, len(numbers), _CHUNK))

@@ -1,0 +1,219 @@
+"""The tables of the index, and how values stand in their columns.
+
+Times are integers: milliseconds since 1970, UTC. The invariants that the database can keep are constraints: one row for a queue id, one ledger
+entry for an identity (I4), a place for each message whose bytes the spool holds (I2).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from spool.states import LIVE, State
+
+SCHEMA_REVISION = "0001"
+
+metadata = MetaData()
+
+_STATES = ", ".join(f"'{state}'" for state in State)
+_LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE))
+
+stages = Table(
+    "stages",
+    metadata,
+    Column("stage", Text, primary_key=True),
+    Column("epoch", Integer, nullable=False, default=0),
+    Column("pid", Integer),
+    Column("boot_id", Text),
+    Column("started_at", Integer),
+    Column("stopped_at", Integer),
+)
+
+journals = Table(
+    "journals",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("applied", Integer, nullable=False),
+)
+
+segments = Table(
+    "segments",
+    metadata,
+    Column("serial", Integer, primary_key=True),
+    Column("stage", Text, nullable=False),
+    # Set for a large message: the one queue id whose file this is.
+    Column("queue_id", Text),
+    Column("nonce", LargeBinary),
+    Column("committed_octets", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    CheckConstraint("status IN ('active', 'sealed', 'marked')", name="segment_status"),
+    sqlite_autoincrement=True,
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("queue_id", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("uidl", Text, nullable=False),
+    Column("peer", Text, nullable=False),
+    Column("fetched_at", Integer, nullable=False),
+    Column("changed_at", Integer, nullable=False),
+    # Where the bytes are; all null once the record is collected.
+    Column("segment", Integer, ForeignKey("segments.serial")),
+    Column("offset", Integer),
+    Column("block_octets", Integer),
+    Column("octets", Integer, nullable=False),
+    Column("sha256", LargeBinary, nullable=False),
+    # The envelope; sender is null while it is not known and empty for the null reverse-path.
+    Column("sender", Text),
+    Column("recipients", JSON, nullable=False),
+    Column("accepted", JSON, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("eightbit", Boolean(create_constraint=False), nullable=False),
+    Column("smtputf8", Boolean(create_constraint=False), nullable=False),
+    Column("reason", JSON(none_as_null=True)),
+    # Submission.
+    Column("attempts", Integer, nullable=False),
+    Column("next_attempt_at", Integer),
+    Column("queued_clock", Integer, nullable=False),
+    Column("attempt_clock", Integer),
+    Column("breaks", JSON(none_as_null=True)),
+    Column("possible_duplicate", Boolean(create_constraint=False), nullable=False),
+    Column("claim_epoch", Integer),
+    Column("claim", Integer, nullable=False),
+    Column("claim_boot", Text),
+    # Kin.
+    Column("parent", Text),
+    Column("replay_id", Text),
+    Column("replay", JSON(none_as_null=True)),
+    CheckConstraint(f"state IN ({_STATES})", name="message_state"),
+    CheckConstraint(f"segment IS NOT NULL OR state NOT IN ({_LIVE})", name="live_has_bytes"),
+    Index("ix_messages_state", "state", "next_attempt_at", "queue_id"),
+    Index("ix_messages_account", "account", "queue_id"),
+    Index("ix_messages_segment", "segment"),
+    Index("ix_messages_replay_id", "replay_id", unique=True),
+)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("entry", Integer, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("uidl", Text, nullable=False),
+    # Null for a UIDL that was adopted or imported: we know its name, not its content.
+    Column("identity", LargeBinary),
+    Column("copy", Integer, nullable=False),
+    Column("header", LargeBinary),
+    Column("octets", Integer),
+    Column("queue_id", Text),
+    Column("had_at", Integer, nullable=False),
+    # When a listing first failed to show it; null while the maildrop may still show it.
+    Column("gone_at", Integer),
+    # The last round of comparing everything by content in which this entry was found.
+    Column("round", Integer, nullable=False),
+    UniqueConstraint("account", "uidl", "identity", "copy", name="ledger_identity"),
+    Index("ix_ledger_content", "account", "identity"),
+    Index("ix_ledger_queue_id", "queue_id"),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("last_success_at", Integer),
+    Column("last_attempt_at", Integer),
+    Column("last_error", Text),
+    Column("failures", Integer, nullable=False),
+    Column("next_poll_at", Integer),
+    Column("remote_messages", Integer),
+    # What the last QUIT was answered +OK for: how many the maildrop must hold at most, next time.
+    Column("expected_messages", Integer),
+    # The round of comparing by content that is under way; 0: UIDLs are trusted.
+    Column("doubt_round", Integer, nullable=False),
+    Column("rounds", Integer, nullable=False),
+    Column("sizes_exact", Boolean(create_constraint=False)),
+)
+
+left = Table(
+    "left_at_provider",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("uidl", Text, primary_key=True),
+    Column("octets", Integer, primary_key=True),
+    Column("why", Text, nullable=False),
+    Column("limit_octets", Integer),
+    Column("limit_source", Text),
+    Column("breaks", Integer, nullable=False),
+    Column("tried_at", Integer),
+    Column("reported_at", Integer),
+    CheckConstraint("why IN ('oversize', 'broken')", name="left_why"),
+)
+
+route = Table(
+    "route",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("size_known_at", Integer),
+    Column("size_octets", Integer),
+    # The clock that queue lifetime is measured by: it runs only while the route is open.
+    Column("open_clock", Integer, nullable=False),
+    Column("opened_at", Integer),
+    Column("closed_at", Integer),
+    Column("trouble", Text),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("request", Integer, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("asked_at", Integer, nullable=False),
+    Column("done_at", Integer),
+    Column("outcome", Text),
+    sqlite_autoincrement=True,
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("event", Integer, primary_key=True),
+    Column("at", Integer, nullable=False),
+    Column("level", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("account", Text, nullable=False),
+    Column("queue_id", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("fields", JSON, nullable=False),
+    Index("ix_events_queue_id", "queue_id"),
+    sqlite_autoincrement=True,
+)
+
+
+def to_ms(at: datetime) -> int:
+    """A time as it stands in a column."""
+    return (at - _EPOCH) // timedelta(milliseconds=1)
+
+
+def from_ms(milliseconds: int) -> datetime:
+    """A time out of a column."""
+    return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
