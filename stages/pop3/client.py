@@ -1,0 +1,204 @@
+"""A POP3 session in mail terms, for the fetch stage.
+
+The order of calls is that of RFC 1939: `open` (connection, greeting, STLS, CAPA), `login`, any of the transactions,
+`quit`, and always `close`.
+
+**Invariants:** with STARTTLS nothing but STLS is said before TLS, and nothing learned before TLS is used after it but
+the greeting. No command is pipelined to a server that does not list PIPELINING.
+
+**Failures:** `NetworkError` (try later), `PeerBroke` (drop the connection), `PeerSaidNo` (`GreetingRefused`,
+`StlsRefused`, `LoginRefused`, `CommandRefused`; the connection still stands), `LoginImpossible` (operator). `close`
+is due after each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stages.errors import NetworkError, PeerBroke, PeerSaidNo
+from stages.pop3 import auth, commands, replies, retrieval
+from stages.pop3.auth import Credentials, Offer
+from stages.pop3.commands import Command
+from stages.pop3.conversation import Conversation, Trace
+from stages.pop3.protocol import MessageOctets, Reply
+from stages.pop3.replies import Capabilities, MaildropSize
+from stages.pop3.retrieval import ONE_BY_ONE, Retrieval, RetrievalEvent, Window
+from stages.settings import TlsMode
+from stages.stream import Stream, TlsSettings
+
+MAX_HEADER_OCTETS = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pop3Endpoint:
+    """Where a maildrop is, and how to trust the server there."""
+
+    host: str
+    port: int
+    tls: TlsMode
+    ca_file: Path | None = None
+    fingerprints: tuple[str, ...] = ()
+
+    @property
+    def trust(self) -> TlsSettings:
+        """What a TLS handshake with this server checks."""
+        return TlsSettings(server_name=self.host, ca_file=self.ca_file, fingerprints=self.fingerprints)
+
+
+class GreetingRefused(PeerSaidNo):
+    """The server's greeting was -ERR."""
+
+
+class StlsRefused(PeerSaidNo):
+    """The server does not go over to TLS; nothing secret was said to it."""
+
+
+class LoginRefused(PeerSaidNo):
+    """The server did not let us in; `code` tells `AUTH` (wrong credentials) from `IN-USE` or `SYS/TEMP`."""
+
+
+class CommandRefused(PeerSaidNo):
+    """-ERR to a command that every server must know."""
+
+
+class Pop3Client:
+    """One session. Made by `open`."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self.greeting = b""
+        self.capabilities = Capabilities()
+
+    @classmethod
+    async def open(cls, endpoint: Pop3Endpoint, *, timeout: float, trace: Trace | None = None) -> Pop3Client:
+        """Connect, read the greeting, go over to TLS where asked, ask for the capabilities.
+
+        `timeout` is the longest silence in seconds, here and in all later calls.
+        """
+        tls = endpoint.trust if endpoint.tls is TlsMode.IMPLICIT else None
+        stream = await Stream.connect(endpoint.host, endpoint.port, tls=tls, timeout=timeout)
+        client = cls(Conversation(stream, timeout=timeout, trace=trace))
+        try:
+            await client._greet()
+            if endpoint.tls is TlsMode.STARTTLS:
+                await client._start_tls(endpoint.trust)
+            client.capabilities = await client._ask_capabilities()
+        except BaseException:
+            await client.close()
+            raise
+        return client
+
+    @property
+    def peer_address(self) -> str:
+        """The server's numeric address."""
+        return self._conversation.stream.peer_address
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether the connection is protected."""
+        return self._conversation.stream.is_tls
+
+    async def login(self, credentials: Credentials) -> None:
+        """Log in, and ask for the capabilities again: RFC 2449 section 3 lets them differ once the mailbox is known."""
+        offer = Offer(greeting=self.greeting, is_tls=self.is_tls)
+        for command in auth.login(credentials, offer):
+            reply = await self._conversation.ask(command)
+            if not reply.ok:
+                raise LoginRefused("login refused", reply.text, code=replies.response_code(reply.text))
+        if self.capabilities.was_told:
+            self.capabilities = await self._ask_capabilities()
+
+    async def stat(self) -> MaildropSize:
+        """Return the number of messages and their octets."""
+        return replies.maildrop_size((await self._must(commands.STAT)).text)
+
+    async def list(self) -> dict[int, int | None]:
+        """Return the octets of each message by its number, in the server's order; None for a size that is no figure."""
+        await self._must(commands.LIST)
+        return replies.by_number(await self._conversation.listing(), replies.list_item)
+
+    async def uidl(self) -> dict[int, bytes] | None:
+        """Return the unique-id of each message by its number; None where the server has none."""
+        # Asked even where CAPA does not list it: servers that have it and do not say so are common.
+        if not (await self._conversation.ask(commands.UIDL)).ok:
+            return None
+        return replies.by_number(await self._conversation.listing(), replies.uidl_item)
+
+    async def top(self, number: int) -> bytes | None:
+        """Return the header of a message, with the empty line that ends it; None where the server refuses."""
+        if not (await self._conversation.ask(commands.top(number))).ok:
+            return None
+        header = bytearray()
+        while isinstance(event := await self._conversation.next(), MessageOctets):
+            header += event.data
+            if len(header) > MAX_HEADER_OCTETS:
+                raise PeerBroke(f"TOP {number} 0 gave more than {MAX_HEADER_OCTETS} octets")
+        return bytes(header)
+
+    def retrieve(self, requests: Sequence[Retrieval], *, window: Window = ONE_BY_ONE) -> AsyncIterator[RetrievalEvent]:
+        """Retrieve messages in the given order; see `stages.pop3.retrieval`.
+
+        Whoever stops before the end can only `close`: answers are still on their way.
+        """
+        return retrieval.retrieve(self._conversation, requests, window=self._allowed(window))
+
+    async def delete(self, numbers: Sequence[int], *, window: Window = ONE_BY_ONE) -> dict[int, Reply]:
+        """Mark messages as deleted, in the given order; return the reply to each."""
+        batch = self._allowed(window).messages
+        answered: dict[int, Reply] = {}
+        for start in range(0, len(numbers), batch):
+            sent = numbers[start : start + batch]
+            await self._conversation.be_idle()
+            await self._conversation.send(*[commands.dele(number) for number in sent])
+            for number in sent:
+                answered[number] = await self._conversation.reply()
+        return answered
+
+    async def noop(self) -> None:
+        """Keep the session alive."""
+        await self._must(commands.NOOP)
+
+    async def quit(self) -> bool:
+        """End the session; True when the server answered +OK, and so promised the deletions.
+
+        False: it refused, or the connection ended first; what was deleted is unknown until the next UIDL.
+        """
+        try:
+            return (await self._conversation.ask(commands.QUIT)).ok
+        except NetworkError:
+            return False
+
+    async def close(self) -> None:
+        """Drop the connection, in whatever state it is; never raises."""
+        await self._conversation.stream.close()
+
+    async def _greet(self) -> None:
+        reply = await self._conversation.reply()
+        if not reply.ok:
+            raise GreetingRefused(
+                "the server refuses the connection", reply.text, code=replies.response_code(reply.text)
+            )
+        self.greeting = reply.text
+
+    async def _start_tls(self, trust: TlsSettings) -> None:
+        # CAPA is not asked first: what is said before TLS may be forged, and the answer to STLS decides anyway.
+        reply = await self._conversation.ask(commands.STLS)
+        if not reply.ok:
+            raise StlsRefused("the server refuses STLS", reply.text)
+        await self._conversation.start_tls(trust)
+
+    async def _ask_capabilities(self) -> Capabilities:
+        if not (await self._conversation.ask(commands.CAPA)).ok:
+            return Capabilities()
+        return replies.capabilities(await self._conversation.listing())
+
+    async def _must(self, command: Command) -> Reply:
+        reply = await self._conversation.ask(command)
+        if not reply.ok:
+            raise CommandRefused(f"{command.shown} refused", reply.text, code=replies.response_code(reply.text))
+        return reply
+
+    def _allowed(self, window: Window) -> Window:
+        return window if self.capabilities.pipelining else ONE_BY_ONE

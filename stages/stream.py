@@ -1,0 +1,309 @@
+"""A TCP connection that may become a TLS connection: octets in, octets out, every wait with a deadline.
+
+The buffer is our own. asyncio's `StreamReader` keeps what a server sent in clear text behind its `+OK` to `STLS` and
+hands it out later as if it had come through TLS (RFC 2595 section 4, CVE-2011-0411); here it is an error.
+
+**Invariants:** nothing received before a TLS handshake is ever read after it; at most about 1 MiB waits unread, the
+peer is stopped by TCP beyond that; no wait on the network is without a limit; `close` neither raises nor hangs.
+
+**Failures:** `ConnectFailed`, `TlsFailed`, `StreamTimeout`, `ConnectionLost`, `PlaintextInjected`, all
+`NetworkError`, all one line. The stream can only be closed after any of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+import os
+import re
+import socket
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from spool.safe_text import safe_text
+from stages.errors import NetworkError
+
+MAX_UNREAD_OCTETS = 1024 * 1024
+CLOSE_PATIENCE_SECONDS = 1.0
+_HAPPY_EYEBALLS_DELAY_SECONDS = 0.25  # RFC 8305 section 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsSettings:
+    """How to trust a server.
+
+    `fingerprints` are `sha256:<hex>` of the server's certificate in DER; when any are given they replace both the CA
+    and the name check.
+    """
+
+    server_name: str
+    ca_file: Path | None = None
+    fingerprints: tuple[str, ...] = ()
+
+
+class ConnectFailed(NetworkError):
+    """No connection came about: no such name, refused, unreachable, or no answer in time."""
+
+
+class TlsFailed(NetworkError):
+    """The peer could not be trusted or does not speak TLS; the text says what to mend."""
+
+
+class StreamTimeout(NetworkError):
+    """The peer was silent, or took nothing, for too long."""
+
+
+class ConnectionLost(NetworkError):
+    """The connection ended when it should not have."""
+
+
+class PlaintextInjected(NetworkError):
+    """Octets came in clear text between the consent to TLS and the handshake: somebody is in the line."""
+
+
+def tls_context(settings: TlsSettings) -> ssl.SSLContext:
+    """Build a client context: TLS 1.2 or newer, CA and host name checked unless fingerprints are given.
+
+    Raises `TlsFailed` when `ca_file` cannot be read or holds no certificate.
+    """
+    try:
+        context = ssl.create_default_context(cafile=None if settings.ca_file is None else str(settings.ca_file))
+    except OSError as error:  # ssl.SSLError is one
+        raise TlsFailed(f"ca_file {settings.ca_file}: {_reason(error)}") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if settings.fingerprints:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class Stream:
+    """One connection to one server. Made by `connect`."""
+
+    def __init__(self, transport: asyncio.Transport, octets: _Octets, *, peer_address: str) -> None:
+        self._transport = transport
+        self._octets = octets
+        self.is_tls = False
+        self.peer_address = peer_address
+
+    @classmethod
+    async def connect(cls, host: str, port: int, *, tls: TlsSettings | None, timeout: float) -> Stream:
+        """Connect, and shake hands at once where `tls` is given. `timeout` seconds for each of the two."""
+        where = f"{safe_text(host.encode())} port {port}"
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(timeout):
+                transport, octets = await loop.create_connection(
+                    _Octets, host, port, happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY_SECONDS
+                )
+        except TimeoutError as error:
+            # The system's own ETIMEDOUT is a TimeoutError too.
+            raise ConnectFailed(f"cannot connect to {where}: no answer in {timeout:g} s") from error
+        except (OSError, UnicodeError) as error:  # UnicodeError: a name that IDNA cannot encode
+            raise ConnectFailed(f"cannot connect to {where}: {_reason(error)}") from error
+        # asyncio sets TCP_NODELAY on every TCP connection. A connection that was reset at once has no peer any more.
+        peer = transport.get_extra_info("peername")
+        if peer is None:
+            raise ConnectFailed(f"cannot connect to {where}: {os.strerror(errno.ECONNRESET)}")
+        stream = cls(transport, octets, peer_address=str(peer[0]))
+        if tls is not None:
+            try:
+                await stream._shake_hands(tls, timeout=timeout)
+            except BaseException:
+                await stream.close()
+                raise
+        return stream
+
+    def buffered(self) -> int:
+        """Return how many octets have been received and not yet read."""
+        return self._octets.unread
+
+    async def read(self, *, timeout: float) -> bytes:
+        """Return what has arrived, at least one octet, or `b""` when the peer has closed its side."""
+        if not self._octets.has_news():
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._octets.news()
+            except TimeoutError as error:
+                raise StreamTimeout(f"no octet from the server for {timeout:g} s") from error
+        data = self._octets.take()
+        self._transport.resume_reading()
+        return data
+
+    async def write(self, data: bytes, *, timeout: float) -> None:
+        """Send `data`; return when the transport has room again, after at most `timeout` seconds."""
+        if self._transport.is_closing():
+            raise ConnectionLost("the connection was closed by the server")
+        self._transport.write(data)
+        try:
+            async with asyncio.timeout(timeout):
+                await self._octets.room()
+        except TimeoutError as error:
+            raise StreamTimeout(f"the server took no octets for {timeout:g} s") from error
+
+    async def start_tls(self, settings: TlsSettings, *, timeout: float) -> None:
+        """Shake hands on an open connection, after the peer has consented.
+
+        Raises `PlaintextInjected` if anything lies in the buffer. What arrives later in clear text is no TLS record:
+        the handshake fails.
+        """
+        if self._octets.unread:
+            raise PlaintextInjected(f"octets in clear text before the TLS handshake: {safe_text(self._octets.take())}")
+        if self._transport.is_closing():
+            raise ConnectionLost("the server closed the connection before the TLS handshake")
+        await self._shake_hands(settings, timeout=timeout)
+
+    async def close(self) -> None:
+        """Close, with a TLS goodbye where the peer takes part in it; within about a second."""
+        self._transport.close()
+        try:
+            async with asyncio.timeout(CLOSE_PATIENCE_SECONDS):
+                await self._octets.closed()
+        except TimeoutError:
+            pass  # the peer does not take part; abort is all that is left
+        finally:
+            self._transport.abort()
+
+    async def _shake_hands(self, settings: TlsSettings, *, timeout: float) -> None:
+        loop = asyncio.get_running_loop()
+        context = tls_context(settings)
+        try:
+            async with asyncio.timeout(timeout):
+                transport = await loop.start_tls(
+                    self._transport,
+                    self._octets,
+                    context,
+                    server_hostname=settings.server_name,
+                    ssl_handshake_timeout=timeout,
+                    ssl_shutdown_timeout=CLOSE_PATIENCE_SECONDS,
+                )
+        except ssl.SSLError as error:
+            raise TlsFailed(_tls_reason(error, settings)) from error
+        except TimeoutError as error:
+            raise TlsFailed(f"the server did not complete the TLS handshake in {timeout:g} s") from error
+        except (OSError, ValueError) as error:  # ValueError: a server name that IDNA cannot encode
+            raise TlsFailed(f"the TLS handshake failed: {_reason(error)}") from error
+        if transport is None:
+            raise TlsFailed("the server closed the connection during the TLS handshake")
+        self._transport = transport
+        self._octets.rides_on(transport)
+        self.is_tls = True
+        _check_fingerprint(transport.get_extra_info("ssl_object"), settings)
+
+
+class _Octets(asyncio.Protocol):
+    """What asyncio calls: keeps what arrived, and wakes the one reader and the one writer."""
+
+    def __init__(self) -> None:
+        self.unread = 0
+        self._chunks: list[bytes] = []
+        self._is_at_end = False
+        self._error: Exception | None = None
+        self._transport: asyncio.Transport | None = None
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._closed = asyncio.Event()
+
+    def rides_on(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def has_news(self) -> bool:
+        return self._news.is_set()
+
+    async def news(self) -> None:
+        await self._news.wait()
+
+    async def room(self) -> None:
+        """Wait until the transport takes more; raise `ConnectionLost` if it never will."""
+        await self._room.wait()
+        if self._error is not None:
+            raise ConnectionLost(f"the connection was lost: {_reason(self._error)}") from self._error
+
+    async def closed(self) -> None:
+        await self._closed.wait()
+
+    def take(self) -> bytes:
+        """Return everything unread; at the end `b""`, or `ConnectionLost` when the end was not the peer's wish."""
+        if not self._chunks:
+            if self._error is not None:
+                raise ConnectionLost(f"the connection was lost: {_reason(self._error)}") from self._error
+            return b""
+        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self.unread = 0
+        if not self._is_at_end:
+            self._news.clear()
+        return data
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.rides_on(cast(asyncio.Transport, transport))
+
+    def data_received(self, data: bytes) -> None:
+        self._chunks.append(data)
+        self.unread += len(data)
+        self._news.set()
+        if self.unread > MAX_UNREAD_OCTETS and self._transport is not None:
+            self._transport.pause_reading()
+
+    def eof_received(self) -> None:
+        self._is_at_end = True
+        self._news.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._is_at_end = True
+        self._error = exc
+        self._news.set()
+        self._room.set()
+        self._closed.set()
+
+    def pause_writing(self) -> None:
+        self._room.clear()
+
+    def resume_writing(self) -> None:
+        self._room.set()
+
+
+def _check_fingerprint(tls: ssl.SSLObject, settings: TlsSettings) -> None:
+    if not settings.fingerprints:
+        return
+    certificate = tls.getpeercert(binary_form=True) or b""
+    presented = hashlib.sha256(certificate).hexdigest()
+    trusted = {fingerprint.lower().removeprefix("sha256:").replace(":", "") for fingerprint in settings.fingerprints}
+    if presented not in trusted:
+        raise TlsFailed(
+            f"the certificate of {settings.server_name} is not one of tls_fingerprint: it has sha256:{presented}"
+        )
+
+
+def _tls_reason(error: ssl.SSLError, settings: TlsSettings) -> str:
+    name = safe_text(settings.server_name.encode())
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        reason = (error.reason or "").replace("_", " ").lower() or "no reason given"
+        return f"the TLS handshake with {name} failed: {reason} (is this a TLS port?)"
+    match error.verify_code:
+        case 62 | 64:  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
+            return f"the certificate is not for {name}: use the name in the certificate as host, or tls_fingerprint"
+        case 9 | 10:  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
+            return f"the certificate of {name} is out of date: {error.verify_message} (is this machine's clock right?)"
+        case 18 | 19 | 20 | 21:  # self-signed, or an issuer that is not in the store
+            return f"the certificate of {name} has no known CA: {error.verify_message}; set ca_file or tls_fingerprint"
+        case _:
+            return f"the certificate of {name} is not valid: {error.verify_message}"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return error.reason.replace("_", " ").lower()
+    if isinstance(error, socket.gaierror) and error.strerror:
+        return error.strerror
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    # With several addresses asyncio gives one error whose text lists each.
+    numbers = dict.fromkeys(int(number) for number in re.findall(r"\[Errno (\d+)\]", str(error)))
+    if numbers:
+        return ", ".join(os.strerror(number) for number in numbers)
+    return safe_text(str(error).encode(errors="replace")) or type(error).__name__

@@ -1,0 +1,133 @@
+"""No text from outside becomes a second command."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stages.errors import OurBug
+from stages.secret import Secret
+from stages.smtp.commands import Envelope, auth_login_answer, auth_plain, ehlo, helo_name, mail, rcpt
+from stages.smtp.replies import Extensions
+
+EVERYTHING = Extensions(size=10**6, size_offered=True, eightbitmime=True, smtputf8=True)
+
+
+def envelope(
+    reverse_path: str = "a@example.org", *recipients: str, eightbit: bool = False, smtputf8: bool = False
+) -> Envelope:
+    return Envelope(
+        reverse_path=reverse_path,
+        recipients=recipients or ("r@corp.example",),
+        octets=123,
+        eightbit=eightbit,
+        smtputf8=smtputf8,
+    )
+
+
+@pytest.mark.parametrize("offender", [*"\r\n\0 <>\t\x1b\x7f", "\u2028", "\ud800", "x@y>\r\nRCPT TO:<z@y"])
+def test_an_address_that_could_carry_a_command_makes_no_envelope(offender: str) -> None:
+    with pytest.raises(OurBug):
+        envelope(f"a{offender}@example.org", smtputf8=True)
+    with pytest.raises(OurBug):
+        envelope("", f"r{offender}@corp.example", smtputf8=True)
+
+
+@pytest.mark.parametrize("recipients", [(), ("",), ("r@corp.example", "")])
+def test_an_envelope_without_a_recipient_is_no_envelope(recipients: tuple[str, ...]) -> None:
+    with pytest.raises(OurBug):
+        Envelope(reverse_path="", recipients=recipients, octets=1)
+
+
+def test_an_address_beyond_ascii_needs_smtputf8() -> None:
+    """RFC 6531 section 3.4."""
+    with pytest.raises(OurBug):
+        envelope("jürgen@example.org")
+
+
+@given(st.text())
+def test_every_envelope_that_can_be_made_is_one_command_a_line(address: str) -> None:
+    try:
+        made = envelope(address, "r@corp.example", smtputf8=True)
+    except OurBug:
+        return
+    wire = mail(made, EVERYTHING).wire
+    assert wire.startswith(b"MAIL FROM:<" + address.encode() + b"> SIZE=123")
+    assert wire.splitlines(keepends=True) == [wire] or not address.isascii()
+    assert wire.count(b"\r") == wire.count(b"\n") == wire.count(b"\r\n") == 1
+
+
+def test_the_null_reverse_path_is_written_as_empty_brackets() -> None:
+    assert mail(envelope(""), Extensions()).wire == b"MAIL FROM:<>\r\n"
+
+
+def test_parameters_are_given_where_they_are_offered_and_needed() -> None:
+    """RFC 1870, RFC 6152, RFC 6531."""
+    wire = mail(envelope("jürgen@example.org", eightbit=True, smtputf8=True), EVERYTHING).wire
+    assert wire == "MAIL FROM:<jürgen@example.org> SIZE=123 BODY=8BITMIME SMTPUTF8\r\n".encode()
+
+
+def test_parameters_are_left_out_where_they_are_not_needed() -> None:
+    assert mail(envelope(), EVERYTHING).wire == b"MAIL FROM:<a@example.org> SIZE=123\r\n"
+
+
+def test_parameters_are_left_out_where_they_are_not_offered() -> None:
+    assert mail(envelope(eightbit=True), Extensions()).wire == b"MAIL FROM:<a@example.org>\r\n"
+
+
+def test_a_relay_that_offers_size_without_a_limit_is_told_the_size() -> None:
+    offered = Extensions(size=None, size_offered=True)
+    assert mail(envelope(), offered).wire == b"MAIL FROM:<a@example.org> SIZE=123\r\n"
+
+
+def test_a_recipient_is_written_in_brackets() -> None:
+    assert rcpt("r@corp.example").wire == b"RCPT TO:<r@corp.example>\r\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["gw.corp.example", "gw", "[192.0.2.1]", "[IPv6:2001:db8::1]", "xn--mller-kva.example"]
+)
+def test_a_domain_or_an_address_literal_introduces_us(name: str) -> None:
+    """RFC 5321 section 4.1.3."""
+    assert ehlo(name).wire == f"EHLO {name}\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "a b",
+        "a\r\nMAIL",
+        "-a.example",
+        "a-.example",
+        "a..b",
+        "a_b.example",
+        "192.0.2.1]",
+        "[192.0.2.999]",
+        "[2001:db8::1]",
+        "[IPv6:x]",
+        "[IPv6:fe80::1%eth0]",
+        "müller.example",
+        "a.example\n",
+        "x" * 64,
+    ],
+)
+def test_no_other_name_introduces_us(name: str) -> None:
+    with pytest.raises(ValueError, match="neither a domain nor an address literal"):
+        helo_name(name)
+
+
+def test_plain_carries_user_and_password_in_one_response() -> None:
+    """RFC 4616 section 4, its example."""
+    assert auth_plain("tim", Secret("tanstaaftanstaaf")).wire == b"AUTH PLAIN AHRpbQB0YW5zdGFhZnRhbnN0YWFm\r\n"
+
+
+def test_a_log_sees_no_credentials() -> None:
+    assert auth_plain("tim", Secret("secret")).shown == "AUTH PLAIN ***"
+    assert auth_login_answer("secret").shown == "***"
+
+
+@pytest.mark.parametrize(("username", "password"), [("a\0b", "c"), ("a", "b\0c")])
+def test_nul_in_credentials_is_refused(username: str, password: str) -> None:
+    """RFC 4616 section 2: NUL separates them."""
+    with pytest.raises(ValueError, match="NUL"):
+        auth_plain(username, Secret(password))

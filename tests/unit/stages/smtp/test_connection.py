@@ -1,0 +1,188 @@
+"""A reply answers the command it was sent for, or none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from stages.secret import Secret
+from stages.smtp.commands import RSET, auth_plain
+from stages.smtp.connection import SessionBroken, SmtpConnection, Trace
+from stages.smtp.replies import Phase
+from stages.smtp.transaction import BreakKind
+from stages.stream import Stream
+from tests.support.scripted_server import ScriptedServer, parse
+
+
+def talk(
+    script: str, client: Callable[[SmtpConnection], Awaitable[None]], *, timeout: float = 5, trace: Trace | None = None
+) -> None:
+    """Let `client` talk to a server that follows `script`, after its greeting."""
+
+    async def run() -> None:
+        async with ScriptedServer(parse("S: 220 relay\n" + script)).listening() as server:
+            stream = await Stream.connect("127.0.0.1", server.port, tls=None, timeout=5)
+            connection = SmtpConnection(stream, timeout=timeout, trace=trace)
+            try:
+                await connection.answer()
+                await client(connection)
+            finally:
+                await connection.close()
+
+    asyncio.run(run())
+
+
+@asynccontextmanager
+async def serving(
+    relay: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[Stream]:
+    """A stream to a server that does what `relay` does."""
+    has_ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            await relay(reader, writer)
+        writer.close()
+        has_ended.set()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        stream = await Stream.connect("127.0.0.1", server.sockets[0].getsockname()[1], tls=None, timeout=5)
+        yield stream
+        await stream.close()
+        await has_ended.wait()
+
+
+async def reset(connection: SmtpConnection) -> None:
+    assert (await connection.ask(RSET)).code == 250
+
+
+async def news(connection: SmtpConnection) -> None:
+    while not connection.has_news:  # noqa: ASYNC110 - the stream has no event for it
+        await asyncio.sleep(0)
+
+
+async def broken(connection: SmtpConnection) -> BreakKind:
+    with pytest.raises(SessionBroken) as caught:
+        await connection.ask(RSET)
+    return caught.value.broken.kind
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"), [(b"250 forged", BreakKind.VIOLATION), (b"421 idle too long", BreakKind.GOODBYE)]
+)
+def test_what_came_while_nothing_was_asked_is_not_the_answer_to_the_next_command(said: bytes, kind: BreakKind) -> None:
+    """Else each later answer would belong to another message."""
+
+    async def run() -> None:
+        was_answered = asyncio.Event()
+
+        async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"220 relay\r\n")
+            await reader.readline()
+            writer.write(b"250 ok\r\n")
+            await was_answered.wait()
+            writer.write(said + b"\r\n")
+            await reader.read()
+
+        async with serving(relay) as stream:
+            connection = SmtpConnection(stream, timeout=5)
+            await connection.answer()
+            await reset(connection)
+            was_answered.set()
+            await news(connection)
+            assert await broken(connection) is kind
+
+    asyncio.run(run())
+
+
+def test_a_broken_session_stays_broken() -> None:
+    async def client(connection: SmtpConnection) -> None:
+        first, second = await broken(connection), await broken(connection)
+        assert first is second is BreakKind.VIOLATION
+
+    talk("C: RSET\nS: rubbish\nSILENT\n", client)
+
+
+def test_replies_that_came_before_the_end_are_handed_out() -> None:
+    async def client(connection: SmtpConnection) -> None:
+        await connection.send(RSET, RSET, RSET)
+        assert [(await connection.answer()).code for _ in range(2)] == [250, 550]
+        with pytest.raises(SessionBroken, match="connection lost"):
+            await connection.answer()
+
+    talk("C: RSET\nC: RSET\nC: RSET\nS: 250 ok\nS: 550 no\n", client)
+
+
+def test_a_reply_that_drips_has_one_deadline() -> None:
+    """Octets that keep coming do not extend it; the relay would hold the session for ever."""
+
+    async def dripping(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(b"2")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    async def run() -> None:
+        async with serving(dripping) as stream:
+            connection = SmtpConnection(stream, timeout=0.1)
+            with pytest.raises(SessionBroken, match=r"greeting: time-out: no reply in 0\.1 s"):
+                await connection.answer()
+
+    asyncio.run(run())
+
+
+def test_a_5yz_is_counted_and_remembered_until_the_next_reply_but_rset() -> None:
+    async def client(connection: SmtpConnection) -> None:
+        await connection.ask(auth_plain("tim", Secret("secret")))
+        assert (connection.errors, connection.after_refusal) == (1, True)
+        await reset(connection)
+        assert (connection.errors, connection.after_refusal) == (1, True)
+        await connection.ask(auth_plain("tim", Secret("secret")))
+        assert (connection.errors, connection.after_refusal) == (1, False)
+
+    auth = "C: AUTH PLAIN AHRpbQBzZWNyZXQ=\n"
+    talk(f"{auth}S: 535 no\nC: RSET\nS: 250 ok\n{auth}S: 235 yes\n", client)
+
+
+def test_the_trace_shows_both_sides_and_no_password() -> None:
+    lines: list[tuple[str, str]] = []
+
+    async def client(connection: SmtpConnection) -> None:
+        await connection.ask(auth_plain("tim", Secret("secret")))
+
+    talk(
+        "C: AUTH PLAIN AHRpbQBzZWNyZXQ=\nS: 235 2.7.0 yes\n", client, trace=lambda who, line: lines.append((who, line))
+    )
+    assert lines == [("S", "220 relay"), ("C", "AUTH PLAIN ***"), ("S", "235 2.7.0 yes")]
+
+
+def test_a_goodbye_names_the_command_it_came_to() -> None:
+    async def client(connection: SmtpConnection) -> None:
+        with pytest.raises(SessionBroken) as caught:
+            await connection.ask(RSET)
+        assert (caught.value.broken.phase, caught.value.broken.text) == (Phase.RESET, "too busy")
+
+    talk("C: RSET\nS: 421 4.3.2 too busy\n", client)
+
+
+def test_a_relay_that_takes_no_octets_has_a_deadline() -> None:
+    release = asyncio.Event()
+
+    async def deaf(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 relay\r\n")
+        await release.wait()
+        writer.transport.abort()
+
+    async def run() -> None:
+        async with serving(deaf) as stream:
+            connection = SmtpConnection(stream, timeout=0.2)
+            await connection.answer()
+            await connection.begin_content()
+            with pytest.raises(SessionBroken, match="time-out"):
+                await connection.write_content(b"x" * 50_000_000)
+            release.set()
+
+    asyncio.run(run())

@@ -1,0 +1,129 @@
+"""Every dialogue file, spoken through the client with a server that follows it line by line.
+
+The client submits the messages `one`, `two`, `three`, as many as `#messages:` says (default 1), each to as many
+recipients as `#recipients:` says. `#outcome:` is what became of each, or why no session came about; `#untried:` is what
+was taken and came back; `#usable: no` where the session is over. Every file is spoken with the server's lines whole and
+octet by octet; those that say `#chunks: whole` test what lies in one piece with the reply before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+
+import pytest
+import trustme
+
+from stages.secret import Secret
+from stages.settings import TlsMode
+from stages.smtp.client import SmtpClient
+from stages.smtp.commands import Envelope
+from stages.smtp.opening import Credentials, SmtpEndpoint
+from stages.smtp.replies import Reply, RouteFailed
+from stages.smtp.transaction import Submission, TransactionResult
+from stages.stream import TlsSettings
+from tests.support.scripted_server import Chunking, ScriptedServer, load
+
+DIALOGUES = Path(__file__).parents[3] / "dialogues" / "smtp"
+BODIES = [b"one\r\n", b"two\r\n", b"three\r\n"]
+
+
+def directives(path: Path, name: str) -> list[str]:
+    prefix = f"#{name}: "
+    return [line.removeprefix(prefix) for line in path.read_text().splitlines() if line.startswith(prefix)]
+
+
+def directive(path: Path, name: str, default: str) -> str:
+    return (directives(path, name) or [default])[0]
+
+
+def cases() -> list[tuple[Path, Chunking]]:
+    return [
+        (path, chunking)
+        for path in sorted(DIALOGUES.glob("*.txt"))
+        for chunking in Chunking
+        if chunking is Chunking.WHOLE or directives(path, "chunks") != ["whole"]
+    ]
+
+
+def submissions(path: Path) -> list[Submission]:
+    return [
+        Submission(
+            envelope=Envelope(
+                reverse_path="a@example.org",
+                recipients=tuple(f"r{n + 1}@corp.example" for n in range(int(directive(path, "recipients", "1")))),
+                octets=int(directive(path, "octets", str(len(body)))),
+            ),
+            content=body,
+            before_dot=lambda: None,
+        )
+        for body in BODIES[: int(directive(path, "messages", "1"))]
+    ]
+
+
+def shown(reply: Reply) -> str:
+    return f"{reply.code} {reply.enhanced or ''}".strip()
+
+
+def told(result: TransactionResult) -> str:
+    words = [] if result.objection is None else [str(result.objection)]
+    rcpt = ",".join(shown(reply) for reply in result.recipients if reply)
+    words += [f"mail={shown(result.mail)}"] if result.mail else []
+    words += [f"rcpt={rcpt}"] if rcpt else []
+    words += [f"data={shown(result.data)}"] if result.data else []
+    words += [f"final={shown(result.final)}"] if result.final else ["dot"] if result.dot_sent else []
+    words += [f"broken={result.broken.kind}@{result.broken.phase}"] if result.broken else []
+    words += ["after-refusal"] if result.after_refusal else []
+    words += ["again"] if result.broken and not result.is_first else []
+    return " ".join(words)
+
+
+async def converse(path: Path, relay: SmtpEndpoint) -> dict[str, list[str]]:
+    outcomes: list[str] = []
+    waiting = submissions(path)
+
+    async def note(_submission: Submission, result: TransactionResult) -> None:
+        outcomes.append(told(result))
+
+    try:
+        client = await SmtpClient.open(
+            relay,
+            timeout=float(directive(path, "timeout", "5")),
+            final_dot_timeout=float(directive(path, "patience", "5")),
+        )
+    except RouteFailed as error:
+        return {"outcome": [f"route failed: {error}"], "untried": [], "usable": []}
+    try:
+        untried = await client.submit_many(lambda: waiting.pop(0) if waiting else None, note)
+        usable = client.is_usable
+    finally:
+        await client.quit()
+    return {
+        "outcome": outcomes,
+        "untried": [untried.content.decode().strip()] if untried and isinstance(untried.content, bytes) else [],
+        "usable": [] if usable else ["no"],
+    }
+
+
+@pytest.mark.parametrize(("path", "chunking"), cases(), ids=lambda case: getattr(case, "stem", None) or case.value)
+def test_the_dialogue_comes_to_its_outcome(path: Path, chunking: Chunking, tmp_path: Path) -> None:
+    async def speak() -> dict[str, list[str]]:
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        authority.issue_cert("127.0.0.1").configure_cert(tls)
+        user, _, password = directive(path, "login", "").partition(" ")
+        async with ScriptedServer(load(path), chunking=chunking, tls=tls).listening() as server:
+            relay = SmtpEndpoint(
+                host="127.0.0.1",
+                port=server.port,
+                tls=TlsMode(directive(path, "tls", "none")),
+                trust=TlsSettings(server_name="127.0.0.1", ca_file=tmp_path / "ca.pem"),
+                helo_name="gw.corp.example",
+                credentials=Credentials(username=user, password=Secret(password)) if user else None,
+                may_log_in_without_tls=not directives(path, "private"),
+            )
+            return await converse(path, relay)
+
+    assert asyncio.run(speak()) == {name: directives(path, name) for name in ("outcome", "untried", "usable")}
