@@ -1,0 +1,132 @@
+"""Build the commands that we send; the only place where text becomes SMTP command octets.
+
+**Invariants:** a command is one line; no CR, LF, NUL, control, space, `<` or `>` of an address or name reaches it.
+
+**Failures:** `OurBug` for an address that could carry a second command: `validate` lets none through, so it is
+never a verdict on a message. `ValueError` for a name or credential from the configuration that cannot be sent.
+"""
+
+import ipaddress
+import re
+from base64 import b64encode
+from dataclasses import dataclass
+
+from stages.errors import OurBug
+from stages.secret import Secret
+from stages.smtp.replies import Extensions, Phase
+
+# RFC 5321 section 4.1.2: quoted local parts may hold spaces and angle brackets; the design forbids them outright.
+_FORBIDDEN_IN_ADDRESS = re.compile(r"[\x00-\x20<>\x7f-\xa0\u2028\u2029\ud800-\udfff]")
+_DOMAIN = re.compile(
+    r"(?=.{1,255}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """What the relay is told about a message.
+
+    `reverse_path` is "" for the null one; `octets` are those of the message we send.
+    """
+
+    reverse_path: str
+    recipients: tuple[str, ...]
+    octets: int
+    eightbit: bool = False
+    smtputf8: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what validation must have stopped, before a connection is touched."""
+        if not self.recipients or not all(self.recipients):
+            raise OurBug("an envelope without recipients, or with an empty one")
+        for address in (self.reverse_path, *self.recipients):
+            if _FORBIDDEN_IN_ADDRESS.search(address):
+                raise OurBug(f"an address that validation should have stopped: {address!r}")
+            if not address.isascii() and not self.smtputf8:
+                raise OurBug(f"an address that needs SMTPUTF8 in an envelope that does not ask for it: {address!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One line to send, the phase its reply belongs to, and the form that a log may show."""
+
+    phase: Phase
+    wire: bytes
+    shown: str
+
+
+def helo_name(name: str) -> str:
+    """Return the name with which we may introduce ourselves: a domain or an address literal (RFC 5321, 4.1.3)."""
+    if _DOMAIN.fullmatch(name) or _is_address_literal(name):
+        return name
+    raise ValueError(f"neither a domain nor an address literal such as [192.0.2.1]: {name!r}")
+
+
+def ehlo(name: str) -> Command:
+    """Introduce ourselves and ask for the extensions."""
+    return _command(Phase.HELLO, f"EHLO {helo_name(name)}")
+
+
+def helo(name: str) -> Command:
+    """Introduce ourselves to a server that knows no EHLO (RFC 5321 section 3.2)."""
+    return _command(Phase.HELLO, f"HELO {helo_name(name)}")
+
+
+def mail(envelope: Envelope, offered: Extensions) -> Command:
+    """Give the reverse-path, with those parameters that the relay understands (RFC 1870, 6152, 6531)."""
+    words = [f"MAIL FROM:<{envelope.reverse_path}>"]
+    if offered.size_offered:
+        words.append(f"SIZE={envelope.octets}")
+    if envelope.eightbit and offered.eightbitmime:
+        words.append("BODY=8BITMIME")
+    if envelope.smtputf8 and offered.smtputf8:
+        words.append("SMTPUTF8")
+    return _command(Phase.MAIL, " ".join(words))
+
+
+def rcpt(recipient: str) -> Command:
+    """Give one recipient of an `Envelope`."""
+    return _command(Phase.RCPT, f"RCPT TO:<{recipient}>")
+
+
+def auth_plain(username: str, password: Secret) -> Command:
+    """Log in by PLAIN with an initial response (RFC 4616, RFC 4954 section 4)."""
+    if "\0" in username or "\0" in password.reveal():
+        raise ValueError("a user name or password for the relay contains NUL")
+    return _masked("AUTH PLAIN ", f"\0{username}\0{password.reveal()}")
+
+
+def auth_login_answer(text: str) -> Command:
+    """Answer one challenge of LOGIN: the user name, then the password."""
+    return _masked("", text)
+
+
+AUTH_LOGIN = Command(phase=Phase.AUTH, wire=b"AUTH LOGIN\r\n", shown="AUTH LOGIN")
+STARTTLS = Command(phase=Phase.STARTTLS, wire=b"STARTTLS\r\n", shown="STARTTLS")
+DATA = Command(phase=Phase.DATA, wire=b"DATA\r\n", shown="DATA")
+RSET = Command(phase=Phase.RESET, wire=b"RSET\r\n", shown="RSET")
+QUIT = Command(phase=Phase.QUIT, wire=b"QUIT\r\n", shown="QUIT")
+
+
+def _command(phase: Phase, line: str) -> Command:
+    if "\r" in line or "\n" in line or "\0" in line:
+        raise OurBug(f"a command that is more than one line: {line!r}")
+    return Command(phase=phase, wire=line.encode("utf-8") + b"\r\n", shown=line)
+
+
+def _masked(verb: str, secret: str) -> Command:
+    wire = verb.encode("ascii") + b64encode(secret.encode("utf-8")) + b"\r\n"
+    return Command(phase=Phase.AUTH, wire=wire, shown=f"{verb}***")
+
+
+def _is_address_literal(name: str) -> bool:
+    if not (name.startswith("[") and name.endswith("]")):
+        return False
+    inside = name[1:-1]
+    try:
+        if inside[:5].upper() == "IPV6:":
+            return ipaddress.IPv6Address(inside[5:]).scope_id is None
+        ipaddress.IPv4Address(inside)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,171 @@
+"""A stream and the protocol core in step: send commands, await replies, and know how it ended.
+
+**Invariants:** what arrived before a command is sent is understood before the command is sent, so that it cannot pass
+for its reply. Replies that the relay sent before it closed the connection are still handed out. A reply has one
+deadline, however slowly its octets drip.
+
+**Failures:** `SessionBroken`, which carries the `Break`; every later call raises it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import assert_never
+
+from stages.errors import NetworkError, TryLater
+from stages.smtp.commands import Command
+from stages.smtp.protocol import Answer, Event, Goodbye, SmtpProtocol, Violation
+from stages.smtp.replies import Phase, Reply
+from stages.smtp.transaction import Break, BreakKind
+from stages.stream import ConnectionLost, Stream, StreamTimeout, TlsSettings
+
+Trace = Callable[[str, str], None]
+
+
+class SessionBroken(TryLater):
+    """The session is over."""
+
+    def __init__(self, broken: Break) -> None:
+        self.broken = broken
+        super().__init__(f"{broken.phase}: {broken.kind}: {broken.text}")
+
+
+class SmtpConnection:
+    """One connection to the relay. `timeout` is in seconds; `trace` is shown each line without secrets or content."""
+
+    def __init__(self, stream: Stream, *, timeout: float, trace: Trace | None = None) -> None:
+        self._stream = stream
+        self._protocol = SmtpProtocol()
+        self._answers: deque[Answer] = deque()
+        self._timeout = timeout
+        self._trace = trace
+        self._is_cut = False
+        self.broken: Break | None = None
+        self.errors = 0  # 5yz replies: what MaxProtocolErrors of Exchange counts
+        self.after_refusal = False
+        self.peer_address = stream.peer_address
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether TLS protects what is sent now."""
+        return self._stream.is_tls
+
+    @property
+    def has_news(self) -> bool:
+        """Whether it is time to listen: something has arrived, or nothing we send arrives any more."""
+        return self._is_cut or bool(self._answers) or self._stream.buffered() > 0
+
+    async def send(self, *commands: Command) -> None:
+        """Send commands in one packet; their replies come in their order."""
+        await self._take_what_arrived()
+        wire = b"".join(self._protocol.send(command) for command in commands)
+        if self._trace:
+            for command in commands:
+                self._trace("C", command.shown)
+        await self._write(wire)
+
+    async def ask(self, command: Command) -> Reply:
+        """Send one command and await its reply."""
+        await self.send(command)
+        return await self.answer()
+
+    async def begin_content(self) -> None:
+        """Begin the message: the next reply is the one to its final dot."""
+        await self._take_what_arrived()
+        self._protocol.begin_content()
+
+    async def write_content(self, octets: bytes) -> None:
+        """Send a part of the message, encoded."""
+        await self._write(octets)
+
+    async def answer(self, *, timeout: float | None = None) -> Reply:
+        """Await the reply to the oldest command that has none."""
+        loop = asyncio.get_running_loop()
+        patience = self._timeout if timeout is None else timeout
+        deadline = loop.time() + patience
+        while not self._answers:
+            self._raise_if_broken()
+            remaining = deadline - loop.time()
+            if remaining <= 0:
+                raise self._break(BreakKind.TIMEOUT, f"no reply in {patience:g} s")
+            await self._receive(remaining)
+        answer = self._answers.popleft()
+        if answer.reply.code == 421:
+            raise self._break(BreakKind.GOODBYE, answer.reply.text, phase=answer.phase, reply=answer.reply)
+        if answer.reply.is_permanent:
+            self.errors += 1
+        if answer.phase is not Phase.RESET:
+            self.after_refusal = answer.reply.is_permanent
+        return answer.reply
+
+    async def start_tls(self, trust: TlsSettings) -> None:
+        """Shake hands after the relay's 220 to STARTTLS; raises `NetworkError`."""
+        await self._stream.start_tls(trust, timeout=self._timeout)
+
+    def give_up(self, text: str, *, phase: Phase) -> SessionBroken:
+        """Note that the relay's replies make no sense together; the error is for the caller to raise."""
+        return self._break(BreakKind.VIOLATION, text, phase=phase)
+
+    async def close(self) -> None:
+        """Close the connection; never raises."""
+        await self._stream.close()
+
+    async def _take_what_arrived(self) -> None:
+        self._raise_if_broken()
+        if self._stream.buffered():
+            await self._receive(self._timeout)
+            if not self._answers:
+                self._raise_if_broken()
+
+    async def _write(self, octets: bytes) -> None:
+        try:
+            await self._stream.write(octets, timeout=self._timeout)
+        except ConnectionLost:
+            self._is_cut = True  # the relay may have said why: reading comes to that first, and then to the end
+        except StreamTimeout as error:
+            raise self._break(BreakKind.TIMEOUT, str(error)) from error
+
+    async def _receive(self, timeout: float) -> None:
+        """Take what arrives next; note a break and leave it to be raised when the answers before it are used up."""
+        try:
+            data = await self._stream.read(timeout=timeout)
+        except StreamTimeout:
+            return  # the deadline is the reply's: answer() looks at it
+        except NetworkError as error:
+            self._break(BreakKind.LOST, str(error))
+        else:
+            if not data:
+                self._break(BreakKind.LOST, "the relay closed the connection")
+            for event in self._protocol.receive(data):
+                self._note(event)
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case Answer():
+                self._show(event.reply)
+                self._answers.append(event)
+            case Goodbye():
+                self._show(event.reply)
+                self._break(BreakKind.GOODBYE, event.reply.text, reply=event.reply)
+            case Violation():
+                self._break(BreakKind.VIOLATION, str(event.error))
+            case _:
+                assert_never(event)
+
+    def _show(self, reply: Reply) -> None:
+        if self._trace:
+            self._trace("S", str(reply))
+
+    def _break(
+        self, kind: BreakKind, text: str, *, phase: Phase | None = None, reply: Reply | None = None
+    ) -> SessionBroken:
+        if self.broken is None:
+            awaited = self._protocol.awaited
+            self.broken = Break(kind=kind, phase=phase or awaited or Phase.MAIL, text=text, reply=reply)
+        return SessionBroken(self.broken)
+
+    def _raise_if_broken(self) -> None:
+        if self.broken is not None:
+            raise SessionBroken(self.broken)
