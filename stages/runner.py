@@ -1,0 +1,169 @@
+"""Run one stage: its lock, its spool thread, its doorbell, its end.
+
+A stage is a class with `begin` (in the spool thread, once), `work` (a coroutine that returns when the stage has nothing left to do in its mode, or when
+`runtime.stopping` is set) and `end` (in the spool thread). The runner gives it a `Runtime`.
+
+**Invariants:** every call into the spool goes through the one spool thread of the process, in order; a stage whose supervisor is gone stops as on
+SIGTERM; whatever ends a stage, its lock is given back.
+**Failures:** errors of the spool end the stage and reach the caller of `run_stage`; the exit code is his.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import os
+import signal
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from spool.doorbell import Doorbell, ring
+from spool.events import Event, emit
+from spool.layout import Stage
+from spool.locks import Tenure
+from spool.opening import Spool, open_spool, take_stage
+from stages.settings import Settings
+
+T = TypeVar("T")
+
+
+class Mode(enum.StrEnum):
+    """How long a stage works."""
+
+    RUN = "run"
+    """Until it is told to stop."""
+    ONCE = "once"
+    """One round."""
+    DRAIN = "drain"
+    """Until nothing is left that could move now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a stage ended: `is_complete` is False where something stays undone that should be tried again (exit code 75)."""
+
+    is_complete: bool
+
+
+class StageWork(Protocol):
+    """What a stage is to its runner."""
+
+    def begin(self, runtime: Runtime) -> None:
+        """Recover, and open what the stage owns; in the spool thread."""
+
+    async def work(self, runtime: Runtime) -> Outcome:
+        """Work until there is nothing left to do in this mode, or `runtime.stopping` is set."""
+
+    def end(self, runtime: Runtime) -> None:
+        """Seal and close; in the spool thread, also after a failure of `work`."""
+
+
+class Runtime:
+    """What a stage works with: settings, spool, the right to act, and the ways to wait."""
+
+    def __init__(self, settings: Settings, spool: Spool, tenure: Tenure, *, mode: Mode) -> None:
+        """Made by `run_stage`, inside the event loop."""
+        self.settings = settings
+        self.spool = spool
+        self.tenure = tenure
+        self.mode = mode
+        self.stopping = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        self._bell = Doorbell(spool, tenure.stage)
+        self._rung = asyncio.Event()
+
+    async def call(self, function: Callable[[], T]) -> T:
+        """Call into the spool, in its thread; a call that began is waited for even when the caller is cancelled."""
+        future = asyncio.get_running_loop().run_in_executor(self._thread, function)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            with suppress(Exception):
+                await future
+            raise
+
+    async def emit(self, events: Iterable[Event]) -> None:
+        """Write events of their own, outside any change of state."""
+        noted = list(events)
+
+        def write() -> None:
+            with self.spool.index.write() as connection:
+                emit(connection, noted, now=self.spool.now())
+
+        if noted:
+            await self.call(write)
+
+    def ring(self, stage: Stage) -> None:
+        """Wake another stage."""
+        ring(self.spool, stage)
+
+    async def wait(self, seconds: float | None) -> bool:
+        """Wait until somebody rings, the stage is to stop, or so many seconds have passed; True when somebody rang."""
+        stop = asyncio.ensure_future(self.stopping.wait())
+        rung = asyncio.ensure_future(self._rung.wait())
+        try:
+            await asyncio.wait({stop, rung}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.cancel()
+            rung.cancel()
+        was_rung = self._rung.is_set()
+        self._rung.clear()
+        return was_rung
+
+    def listen(self) -> None:
+        """Begin to hear the doorbell."""
+        asyncio.get_running_loop().add_reader(self._bell.fileno(), self._hear)
+
+    def close(self) -> None:
+        """Stop hearing the doorbell and end the spool thread."""
+        asyncio.get_running_loop().remove_reader(self._bell.fileno())
+        self._bell.close()
+        self._thread.shutdown(wait=True)
+
+    def _hear(self) -> None:
+        self._bell.silence()
+        self._rung.set()
+
+
+def run_stage(
+    stage: Stage, work: StageWork, settings: Settings, *, mode: Mode = Mode.RUN, lifeline: int | None = None
+) -> Outcome:
+    """Be the process of `stage` until its work ends.
+
+    `lifeline` is a descriptor that reads as ended when the supervisor is gone. Raises StageHeld, SpoolError and what `work` raises.
+    """
+    spool = open_spool(settings.spool.directory)
+    try:
+        with take_stage(spool, stage) as tenure:
+            return asyncio.run(_run(work, settings, spool, tenure, mode, lifeline))
+    finally:
+        spool.close()
+
+
+async def _run(
+    work: StageWork, settings: Settings, spool: Spool, tenure: Tenure, mode: Mode, lifeline: int | None
+) -> Outcome:
+    runtime = Runtime(settings, spool, tenure, mode=mode)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, runtime.stopping.set)
+    if lifeline is not None:
+        os.set_blocking(lifeline, False)
+        loop.add_reader(lifeline, _supervisor_gone, loop, lifeline, runtime)
+    try:
+        await runtime.call(lambda: work.begin(runtime))
+        runtime.listen()
+        try:
+            return await work.work(runtime)
+        finally:
+            await runtime.call(lambda: work.end(runtime))
+    finally:
+        runtime.close()
+
+
+def _supervisor_gone(loop: asyncio.AbstractEventLoop, lifeline: int, runtime: Runtime) -> None:
+    loop.remove_reader(lifeline)
+    runtime.stopping.set()
