@@ -9,6 +9,6 @@ What the stages and the pipeline use of it:
     Outbox                          ready to submitted          `claims`
     Ledger, Accounts, Route         what is known outside       `ledger`, `accounts`, `route`
 
-**Invariants** (I1 to I7 of the design): no receipt without synced bytes and a committed row; every live row has its bytes; states change by the table
-in `states` alone; no message ends without an event and a journal line.
+**Invariants** (I1 to I7 of the design): no receipt without synced bytes and a committed row; every live row has its
+bytes; states change by the table in `states` alone; no message ends without an event and a journal line.
 """

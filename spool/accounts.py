@@ -1,4 +1,7 @@
-"""What the spool remembers of each account between polls: results, schedule, doubts, what was left at the provider, and requests to poll now."""
+"""What the spool remembers of each account between polls.
+
+Results, schedule, doubts, what was left at the provider, and requests to poll now.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,9 @@ from spool.opening import Spool
 class AccountState:
     """An account as the last poll left it.
 
-    `expected_messages` is how many the last confirmed QUIT left, None where that is not known; `doubt_round` is the round of comparing by content
-    that is under way, 0 while UIDLs are trusted; `sizes_exact` says whether this server's LIST sizes were right so far, None before the first.
+    `expected_messages` is how many the last confirmed QUIT left, None where that is not known; `doubt_round` is the
+    round of comparing by content that is under way, 0 while UIDLs are trusted; `sizes_exact` says whether this server's
+    LIST sizes were right so far, None before the first.
     """
 
     name: str
@@ -113,7 +117,7 @@ class Accounts:
         statement = insert(models.accounts).values(row)
         with self._spool.index.write() as connection:
             connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=row))
-            emit(connection, self._spool.now(), events)
+            emit(connection, events, now=self._spool.now())
 
     def left(self, account: str) -> Sequence[Left]:
         """What stays at the provider for this account."""
@@ -134,7 +138,7 @@ class Accounts:
             for row in rows
         ]
 
-    def leave(self, account: str, messages: Iterable[Left], events: Iterable[Event] = ()) -> None:
+    def leave(self, account: str, messages: Iterable[Left], *, events: Iterable[Event] = ()) -> None:
         """Note messages that stay, replacing what was known of each, with their events."""
         table = models.left
         with self._spool.index.write() as connection:
@@ -152,7 +156,7 @@ class Accounts:
                 }
                 keys = ["account", "uidl", "octets"]
                 connection.execute(insert(table).values(row).on_conflict_do_update(index_elements=keys, set_=row))
-            emit(connection, self._spool.now(), events)
+            emit(connection, events, now=self._spool.now())
 
     def forget_left(self, account: str, messages: Iterable[Left]) -> None:
         """Drop what stays no longer: fetched after all, or gone from the maildrop."""
@@ -170,12 +174,19 @@ class Accounts:
     def oversize_counts(self) -> Mapping[str, int]:
         """How many messages stay at the provider for their size, by account."""
         table = models.left
-        query = select(table.c.account, func.count()).where(table.c.why == Why.OVERSIZE).group_by(table.c.account)
+        query = (
+            select(table.c.account, func.count().label("messages"))
+            .where(table.c.why == Why.OVERSIZE)
+            .group_by(table.c.account)
+        )
         with self._spool.index.read() as connection:
-            return {account: count for account, count in connection.execute(query)}
+            return {row.account: row.messages for row in connection.execute(query)}
 
     def ask(self, accounts: Sequence[str]) -> Sequence[int]:
-        """Ask for a poll now, of these accounts or, where none is named, of all; ring fetch's doorbell after it. Returns the request numbers."""
+        """Ask for a poll now, of these accounts or, where none is named, of all; returns the request numbers.
+
+        Whoever asks rings fetch's doorbell after it.
+        """
         table = models.requests
         with self._spool.index.write() as connection:
             return [

@@ -1,12 +1,12 @@
 """Take custody: bytes durable, then the row; only then a receipt.
 
-The order of section "Admission" of the design: append the batch to the active segment and sync it, then insert rows, ledger entries and events and
-advance the committed length in one transaction, then hand out receipts.
+The order of section "Admission" of the design: append the batch to the active segment and sync it, then insert rows,
+ledger entries and events and advance the committed length in one transaction, then hand out receipts.
 
-**Invariants:** no receipt before the commit returned (I1); after an error a segment is abandoned, never written or synced again; identity decides
-(I4): what the ledger has already gets a receipt that says so, and no second row.
-**Failures:** `SpoolFailed` when the bytes cannot be made durable in a second, new segment either, or the index fails: nothing of the batch may be
-deleted anywhere.
+**Invariants:** no receipt before the commit returned (I1); after an error a segment is abandoned, never written or
+synced again; identity decides (I4): what the ledger has already gets a receipt that says so, and no second row.
+**Failures:** `SpoolFailed` when the bytes cannot be made durable in a second, new segment either, or the index fails:
+nothing of the batch may be deleted anywhere.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from spool import models
-from spool.envelope import Arrival, Origin, Place, Receipt
+from spool.envelope import Arrival, Origin, Place, Reason, Receipt
 from spool.errors import SpoolFailed
 from spool.events import Admitted, Event, SegmentAbandoned, emit
-from spool.files import add_large, add_segment, set_sealed
+from spool.files import add_large, add_segment, newest_serial, set_sealed
 from spool.journal import Journal, Outcome
 from spool.layout import Stage
 from spool.locks import Tenure
@@ -75,18 +75,28 @@ class Admission:
         except OSError as error:
             raise SpoolFailed(f"no custody for {len(batch)} messages: {error}") from error
 
-    def open_large(self, origin: Origin) -> LargeWriter:
-        """Start a large message; what `LargeWriter.finish` returns goes into an `Arrival`. Raises OSError."""
+    def open_large(
+        self,
+        origin: Origin,
+        *,
+        sender: str | None = None,
+        recipients: Sequence[str] = (),
+        objection: Reason | None = None,
+    ) -> LargeWriter:
+        """Start a large message; what `LargeWriter.finish` returns goes into an `Arrival`. Raises OSError.
+
+        Envelope and objection are those of the arrival, as far as there are any: the file must tell of them too.
+        """
         path = self._spool.layout.large_message(self._tenure.stage, origin.queue_id)
-        return LargeWriter(path, disk=self._spool.disk, head=large_head(origin))
+        head = large_head(origin, sender=sender, recipients=recipients, objection=objection)
+        return LargeWriter(path, disk=self._spool.disk, head=head)
 
     def move_here(self, survivors: Sequence[tuple[Message, bytes, bytes]], *, serial: int) -> None:
-        """Re-append (message, block, bytes) out of an old segment of this stage, under their own queue ids; raises SpoolFailed."""
+        """Re-append (message, block, bytes) out of an old segment, under their own queue ids; raises SpoolFailed."""
         try:
-            if self._active is None:
-                self._active = self._open_segment()
+            active = self._writable()
             records = [(message.queue_id, head, content) for message, head, content in survivors]
-            places = self._active.writer.append(records)
+            places = active.writer.append(records)
         except OSError as error:
             self._abandon(error)
             raise SpoolFailed(f"moving out of segment {serial}: {error}") from error
@@ -97,9 +107,9 @@ class Admission:
                 connection.execute(
                     update(table)
                     .where(table.c.queue_id == message.queue_id, table.c.segment == serial)
-                    .values(segment=self._active.serial, offset=place.offset, block_octets=place.block_octets)
+                    .values(segment=active.serial, offset=place.offset, block_octets=place.block_octets)
                 )
-            _advance(connection, self._active)
+            _advance(connection, active)
 
     def seal_if_due(self) -> bool:
         """Seal the active segment when it is old; call now and then. True when it was."""
@@ -149,11 +159,7 @@ class Admission:
     def _append(self, small: Sequence[Arrival]) -> list[Place]:
         if not small:
             return []
-        if self._active is not None and self._is_due(self._active):
-            self.seal()
-        if self._active is None:
-            self._active = self._open_segment()
-        return self._active.writer.append(
+        return self._writable().writer.append(
             [
                 (arrival.origin.queue_id, block(arrival_fields(arrival)), arrival.content)
                 for arrival in small
@@ -161,13 +167,24 @@ class Admission:
             ]
         )
 
+    def _writable(self) -> _Active:
+        if self._active is not None and self._is_due(self._active):
+            self.seal()
+        if self._active is None:
+            self._active = self._open_segment()
+        return self._active
+
     def _open_segment(self) -> _Active:
         nonce = secrets.token_bytes(NONCE_OCTETS)
         with self._spool.index.write() as connection:
             self._tenure.check(connection)
             serial = add_segment(connection, self._tenure.stage, nonce=nonce, at=self._spool.now_ms())
         path = self._spool.layout.segment(self._tenure.stage, serial)
-        writer = SegmentWriter(path, nonce, disk=self._spool.disk)
+        try:
+            writer = SegmentWriter(path, nonce, disk=self._spool.disk)
+        except OSError as error:
+            self._abandoned.append((serial, SegmentAbandoned(file=path.name, error=str(error))))
+            raise
         return _Active(serial=serial, writer=writer, opened_at=self._spool.now())
 
     def _is_due(self, active: _Active) -> bool:
@@ -200,11 +217,11 @@ class Admission:
         with self._spool.index.write() as connection:
             self._tenure.check(connection)
             rows = [
-                message_row(one.arrival, place=one.place, segment=self._segment_of(connection, one, now), now=now)
+                message_row(one.arrival, place=one.place, segment=self._segment_of(connection, one, now=now), now=now)
                 for one in kept
             ]
             connection.execute(insert(models.messages), rows)
-            self._commit_ledger(connection, kept, now)
+            self._commit_ledger(connection, kept, now=now)
             for one in kept:
                 if one.arrival.replays:
                     record_replay(connection, one.arrival, now=now)
@@ -213,21 +230,23 @@ class Admission:
             for serial, _ in self._abandoned:
                 set_sealed(connection, serial)
             if self._journal:
-                set_applied(connection, self._tenure.stage, self._journal.last)
-            emit(connection, now, [event for _, event in self._abandoned])
-            emit(connection, now, [*(_admitted(one.arrival) for one in kept), *extra])
+                set_applied(connection, self._tenure.stage, number=self._journal.last)
+            emit(connection, [event for _, event in self._abandoned], now=now)
+            emit(connection, [*(_admitted(one.arrival) for one in kept), *extra], now=now)
         self._abandoned.clear()
         return [Receipt(queue_id=one.arrival.origin.queue_id, is_new=True) for one in kept]
 
-    def _commit_ledger(self, connection: Connection, kept: list[_Kept], now: datetime) -> None:
+    def _commit_ledger(self, connection: Connection, kept: list[_Kept], *, now: datetime) -> None:
         if self._tenure.stage is Stage.FETCH:
             connection.execute(insert(models.ledger), [ledger_row(one.arrival, now=now) for one in kept])
 
-    def _segment_of(self, connection: Connection, one: _Kept, now: datetime) -> int:
+    def _segment_of(self, connection: Connection, one: _Kept, *, now: datetime) -> int:
         if one.segment is not None:
             return one.segment
         octets = one.place.block_octets + one.place.octets
-        return add_large(connection, self._tenure.stage, one.arrival.origin.queue_id, octets=octets, at=to_ms(now))
+        return add_large(
+            connection, self._tenure.stage, queue_id=one.arrival.origin.queue_id, octets=octets, at=to_ms(now)
+        )
 
     def _note_replays(self, kept: list[_Kept]) -> None:
         replays = [one.arrival for one in kept if one.arrival.replays]
@@ -235,9 +254,11 @@ class Admission:
             return
         if self._journal is None:
             raise AssertionError("a replay is admitted only by who has a journal")
+        with self._spool.index.read() as connection:
+            self._journal.serial = newest_serial(connection, self._journal.serial)
         for arrival in replays:
             details = {"child": arrival.origin.queue_id, "sha256": arrival.digest.sha256.hex()}
-            self._journal.note(Outcome.REPLAYED, arrival.replays or "", details)
+            self._journal.note(Outcome.REPLAYED, arrival.replays or "", details=details)
         self._journal.sync()
 
     def _had(self, arrival: Arrival) -> Receipt:

@@ -1,19 +1,22 @@
 """What submit takes and leaves: claim ready and deferred messages, note every attempt, settle what the relay answered.
 
-A claim is (epoch of the stage's lock, number of the claim of this message); no clock decides over it. The order for each attempt:
+A claim is (epoch of the stage's lock, number of the claim of this message); no clock decides over it. The order for
+each attempt:
 
     claim        commit
     dot          a line in the journal, write(2), before the final dot is sent
     note         the result, write(2), before the connection's next `dot`
     settle       journal synced, Badmail files written, rows committed: in groups
 
-**Invariants:** so a killed process leaves one attempt at most for each connection whose outcome is unknown; it is sent again and marked a possible
-duplicate. After another boot every claim without a result counts as unknown. A recipient that was accepted is never sent to again.
+**Invariants:** so a killed process leaves one attempt at most for each connection whose outcome is unknown; it is sent
+again and marked a possible duplicate. After another boot every claim without a result counts as unknown. A recipient
+that was accepted is never sent to again.
 **Failures:** `SpoolFailed`; what was noted stays noted, and the next holder of the stage settles it.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +29,7 @@ from spool.badmail import write_badmail
 from spool.envelope import Reason
 from spool.errors import Damaged
 from spool.events import FoundDamaged, PossibleDuplicate, emit
+from spool.files import newest_serial
 from spool.journal import Journal, Outcome, lines_by_queue_id, read_journal
 from spool.layout import Stage
 from spool.locks import Tenure, boot_id
@@ -41,8 +45,8 @@ from spool.states import State, Trigger
 class Claim:
     """A message in our hands for one attempt.
 
-    `breaks` is what the caller noted of sessions that broke in this message's transaction; `queued_clock` is the route's open clock when it became
-    ready, `attempt_clock` at its last attempt, None before the first (milliseconds).
+    `breaks` is what the caller noted of sessions that broke in this message's transaction; `queued_clock` is the
+    route's open clock when it became ready, `attempt_clock` at its last attempt, None before the first (milliseconds).
     """
 
     message: Message
@@ -56,8 +60,8 @@ class Claim:
 class GivenBack:
     """A claim that ended without a verdict on the message: the route failed, or its session broke.
 
-    `next_attempt_at` sends it behind whatever is due by then, None leaves its place as it was; `outcome_unknown` marks a possible duplicate: the
-    final dot was sent and the reply never came.
+    `next_attempt_at` sends it behind whatever is due by then, None leaves its place as it was; `outcome_unknown` marks
+    a possible duplicate: the final dot was sent and the reply never came.
     """
 
     claim: Claim
@@ -80,7 +84,8 @@ Ended = Settlement | GivenBack | Unreadable
 class Outbox:
     """The ready and deferred messages, for the process that holds the submit stage.
 
-    `dot` and `note` only append to the journal and may be called from the event loop; all else is for the spool's thread.
+    `dot` and `note` only append to the journal and may be called from the event loop; all else is for the spool's
+    thread.
     """
 
     def __init__(self, spool: Spool, tenure: Tenure) -> None:
@@ -89,17 +94,27 @@ class Outbox:
         self._tenure = tenure
         self.journal: Journal = open_journal(spool, Stage.SUBMIT)
         self._noted: dict[str, int] = {}
+        self._noting = threading.Lock()
         self._resume()
 
     def claim(self, limit: int) -> list[Claim]:
-        """Claim what is due, fresh and deferred messages in turns, so that old trouble never starves new mail."""
+        """Claim what is due, fresh and deferred messages in turns, so that old trouble never starves new mail.
+
+        Messages in whose hands sessions broke come when nothing else is due.
+        """
         table = models.messages
         due = or_(table.c.next_attempt_at.is_(None), table.c.next_attempt_at <= self._spool.now_ms())
         with self._spool.index.write() as connection:
             self._tenure.check(connection)
-            fresh = self._free(connection, and_(table.c.state == State.READY, due), limit)
-            late = self._free(connection, and_(table.c.state == State.DEFERRED, due), limit)
+            self.journal.serial = newest_serial(connection, self.journal.serial)
+            sound = and_(due, table.c.breaks.is_(None))
+            fresh = self._free(connection, and_(table.c.state == State.READY, sound), limit=limit)
+            late = self._free(connection, and_(table.c.state == State.DEFERRED, sound), limit=limit)
             turns = [row for pair in zip_longest(fresh, late) for row in pair if row is not None][:limit]
+            if len(turns) < limit:
+                waiting = table.c.state.in_([State.READY, State.DEFERRED])
+                broke = and_(waiting, due, table.c.breaks.is_not(None))
+                turns += self._free(connection, broke, limit=limit - len(turns))
             connection.execute(
                 update(table)
                 .where(table.c.queue_id.in_([row.queue_id for row in turns]))
@@ -125,25 +140,28 @@ class Outbox:
     def dot(self, claim: Claim) -> None:
         """Note that the final dot of this attempt is about to leave; raises SpoolFailed."""
         with spool_failures("journal"):
-            self.journal.note(Outcome.DOT, claim.message.queue_id, {"claim": claim.number})
+            self.journal.note(Outcome.DOT, claim.message.queue_id, details={"claim": claim.number})
 
     def note(self, settlement: Settlement) -> None:
         """Note what the relay answered, before the connection sends its next final dot; raises SpoolFailed."""
         with spool_failures("journal"):
-            self._noted[settlement.message.queue_id] = self.journal.note(*journal_entry(settlement))
+            outcome, details = journal_entry(settlement)
+            queue_id = settlement.message.queue_id
+            with self._noting:
+                self._noted[queue_id] = self.journal.note(outcome, queue_id, details=details)
 
     def settle(self, ended: Sequence[Ended]) -> None:
         """Settle claims for good, in one group; each `Settlement` was noted before."""
         with spool_failures("settle"):
             self.journal.sync()
             ended = [self._file(one) for one in ended]
-            if any(_leaves_for_badmail(one) for one in ended):
+            if any(isinstance(one, Unreadable) or _leaves_for_badmail(one) for one in ended):
                 self.journal.sync()
             with self._spool.index.write() as connection:
                 self._tenure.check(connection)
                 for one in ended:
                     self._apply(connection, one)
-                set_applied(connection, Stage.SUBMIT, self._applied_by(ended))
+                set_applied(connection, Stage.SUBMIT, number=self._applied_by(ended))
         for one in ended:
             self._noted.pop(_queue_id(one), None)
 
@@ -152,23 +170,25 @@ class Outbox:
         self.journal.close()
 
     def _file(self, one: Ended) -> Ended:
-        """Write the Badmail file of what was refused, and the line of its exit; the line with the answers is synced already."""
+        """Write the Badmail file and the exit line of what leaves; the line with the answers is synced already."""
+        if isinstance(one, Unreadable):
+            self.journal.note(Outcome.DAMAGED, one.claim.message.queue_id, details={"what": one.what})
         if not isinstance(one, Settlement) or not _leaves_for_badmail(one):
             return one
         refused = one.having(Verdict.REFUSED)
         recipients = [answer.recipient for answer in refused]
         try:
-            write_badmail(self._spool, one.message, refused[0].reason, recipients=recipients, as_child=one.child)
+            write_badmail(self._spool, one.message, reason=refused[0].reason, recipients=recipients, as_child=one.child)
         except Damaged as error:
             claim = Claim(message=one.message, number=one.claim, breaks={}, queued_clock=0, attempt_clock=None)
-            return Unreadable(claim=claim, what=error.what)
+            return self._file(Unreadable(claim=claim, what=error.what))
         details = {
             "recipients": recipients,
             "sha256": one.message.sha256.hex(),
             "reply": str(refused[0].reason),
             "parent": one.message.queue_id if one.child else None,
         }
-        self.journal.note(Outcome.BADMAIL, one.child or one.message.queue_id, details)
+        self.journal.note(Outcome.BADMAIL, one.child or one.message.queue_id, details=details)
         return one
 
     def _apply(self, connection: Connection, one: Ended) -> None:
@@ -177,15 +197,16 @@ class Outbox:
             case Settlement():
                 apply(connection, one, now=now)
             case GivenBack():
-                self._give_back(connection, one, now)
+                self._give_back(connection, one, now=now)
             case Unreadable(claim=claim, what=what):
                 message = claim.message
                 values = {"claim_epoch": None, "reason": reason_json(Reason(stage="spool", text=what))}
                 trigger = Trigger.FOUND_DAMAGED
                 if move(connection, message.queue_id, state=message.state, trigger=trigger, now=now, values=values):
-                    emit(connection, now, [FoundDamaged(queue_id=message.queue_id, account=message.account, what=what)])
+                    event = FoundDamaged(queue_id=message.queue_id, account=message.account, what=what)
+                    emit(connection, [event], now=now)
 
-    def _give_back(self, connection: Connection, one: GivenBack, now: datetime) -> None:
+    def _give_back(self, connection: Connection, one: GivenBack, *, now: datetime) -> None:
         table = models.messages
         message = one.claim.message
         due = one.next_attempt_at or message.next_attempt_at
@@ -200,16 +221,17 @@ class Outbox:
             )
         )
         if changed.rowcount and one.outcome_unknown:
-            emit(connection, now, [PossibleDuplicate(queue_id=message.queue_id, account=message.account)])
+            emit(connection, [PossibleDuplicate(queue_id=message.queue_id, account=message.account)], now=now)
 
     def _applied_by(self, ended: Sequence[Ended]) -> int:
         """The highest line below which none waits for its rows."""
         settled = {_queue_id(one) for one in ended}
-        waiting = [number for queue_id, number in self._noted.copy().items() if queue_id not in settled]
-        return min(waiting) - 1 if waiting else self.journal.last
+        with self._noting:
+            waiting = [number for queue_id, number in self._noted.items() if queue_id not in settled]
+            return min(waiting) - 1 if waiting else self.journal.last
 
     def _free(
-        self, connection: Connection, condition: ColumnElement[bool], limit: int
+        self, connection: Connection, condition: ColumnElement[bool], *, limit: int
     ) -> Sequence[Row[tuple[object, ...]]]:
         table = models.messages
         query = select_messages().where(condition, table.c.claim_epoch.is_(None))

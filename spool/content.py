@@ -1,6 +1,7 @@
 """The bytes of a message, read and checked against their row.
 
-**Invariants:** no octet of a message whose SHA-256 differs is called good: `load` checks before it returns, `pieces` before it ends.
+**Invariants:** no octet of a message whose SHA-256 differs is called good: `load` checks before it returns, `pieces`
+before it ends.
 **Failures:** `Damaged` (missing, short or different), `SpoolFailed` (the disk said no).
 """
 
@@ -22,11 +23,10 @@ def load(spool: Spool, stored: Stored) -> bytes:
 
 
 def pieces(spool: Spool, stored: Stored) -> Iterator[bytes]:
-    """Read a message piece by piece; the last thing it does is to raise Damaged where the bytes are not the ones that were admitted."""
+    """Read a message piece by piece; where the bytes are not those that were admitted, it ends by raising Damaged."""
     known = hashlib.sha256()
     try:
-        present = _present(spool, stored)
-        for piece in read_message(present.path, present.place):
+        for piece in _read(spool, stored):
             known.update(piece)
             yield piece
     except EOFError as error:
@@ -39,7 +39,7 @@ def pieces(spool: Spool, stored: Stored) -> Iterator[bytes]:
         raise Damaged(stored.queue_id, f"its bytes in {stored.path.name} differ from its SHA-256")
 
 
-def head(spool: Spool, stored: Stored, octets: int) -> bytes:
+def head(spool: Spool, stored: Stored, *, octets: int) -> bytes:
     """Read the first octets of a message, unchecked: for listings and header scans."""
     found = b""
     for piece in pieces(spool, stored):
@@ -51,9 +51,12 @@ def head(spool: Spool, stored: Stored, octets: int) -> bytes:
 
 def injected_block(spool: Spool, stored: Stored) -> bytes:
     """Read the block that heads the message in the spool."""
-    present = _present(spool, stored)
     try:
-        return read_block(present.path, present.place)
+        try:
+            return read_block(stored.path, stored.place)
+        except FileNotFoundError:
+            present = _present(spool, stored)
+            return read_block(present.path, present.place)
     except OSError as error:
         raise Damaged(stored.queue_id, f"{stored.path.name}: {error.strerror}") from error
 
@@ -70,9 +73,16 @@ def badmail_pieces(spool: Spool, queue_id: str, *, start: int) -> Iterator[bytes
         raise Damaged(queue_id, f"Badmail/{path.name}: {error.strerror}") from error
 
 
+def _read(spool: Spool, stored: Stored) -> Iterator[bytes]:
+    try:
+        yield from read_message(stored.path, stored.place)
+    except FileNotFoundError:
+        # Only the opening says so: nothing was read yet.
+        present = _present(spool, stored)
+        yield from read_message(present.path, present.place)
+
+
 def _present(spool: Spool, stored: Stored) -> Stored:
     """Look again where the file is gone: its owner may just have moved the message to another segment."""
-    if stored.path.exists():
-        return stored
     with spool.index.read() as connection:
-        return find_message(connection, spool.layout, stored.queue_id).stored or stored
+        return find_message(connection, stored.queue_id, layout=spool.layout).stored or stored

@@ -1,7 +1,8 @@
 """The only module that writes, syncs, renames or unlinks.
 
-**Invariants:** files are 0600 and created exclusively, never through a symbolic link; a short write is continued; no call is repeated after it
-failed, a failed sync least of all (the kernel may have dropped the pages and would answer success). Directories are 0700.
+**Invariants:** files are 0600 and created exclusively, never through a symbolic link; a short write is continued; no
+call is repeated after it failed, a failed sync least of all (the kernel may have dropped the pages and would answer
+success). Directories are 0700.
 **Failures:** `OSError` as the kernel gave it. The caller knows what was promised and to whom.
 
 A `Disk` is passed to whatever makes bytes durable, so that a test can make any one step fail.
@@ -9,6 +10,7 @@ A `Disk` is passed to whatever makes bytes durable, so that a test can make any 
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -39,7 +41,7 @@ class Disk:
             while written < len(data):
                 written += os.write(fd, view[written:])
 
-    def overwrite(self, fd: int, data: bytes, offset: int) -> None:
+    def overwrite(self, fd: int, data: bytes, *, offset: int) -> None:
         """Write all of `data` at `offset`."""
         view = memoryview(data)
         while view:
@@ -94,6 +96,14 @@ class Disk:
         except FileExistsError:
             return
 
+    def jot(self, path: Path, text: str) -> None:
+        """Write a note that need not outlive the process; nothing is synced."""
+        fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | _FLAGS, FILE_MODE)
+        try:
+            self.write(fd, text.encode("ascii"))
+        finally:
+            self.close(fd)
+
     def write_file(self, path: Path, parts: Iterable[bytes]) -> None:
         """Put a whole file under its name, durably: written aside, synced, renamed, directory synced."""
         aside = partial(path)
@@ -103,6 +113,11 @@ class Disk:
             for part in parts:
                 self.write(fd, part)
             self.sync_file(fd)
+        except BaseException:
+            # Half a message is of no use to anybody, and the disk may be full.
+            with contextlib.suppress(OSError):
+                self.unlink(aside)
+            raise
         finally:
             self.close(fd)
         self.rename(aside, path)

@@ -1,6 +1,7 @@
 """Wake another stage: a FIFO for each, so that nobody has to poll the index.
 
-A ring says "look", nothing more: what there is to do stands in the index, so a ring that is lost costs only the wait until the stage looks by itself.
+A ring says "look", nothing more: what there is to do stands in the index, so a ring that is lost costs only the wait
+until the stage looks by itself.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The values that travel with a message.
 
-**Invariants:** a `Uidl` keeps the provider's octets exactly, whatever they are, and shows itself only in a reversible encoding of
-printable ASCII; the null reverse-path is the empty string, "not known yet" is None.
+**Invariants:** a `Uidl` keeps the provider's octets exactly, whatever they are, and shows itself only in a reversible
+encoding of printable ASCII; the null reverse-path is the empty string, "not known yet" is None.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ NO_UIDL = Uidl(b"")
 class Digest:
     """What identifies the bytes of a message.
 
-    `sha256` is of the bytes exactly as received (I2). `identity` leaves out the header fields that servers rewrite between sessions (I4), and
-    `header` is the same of the header alone, as `TOP n 0` shows it. All 32 octets.
+    `sha256` is of the bytes exactly as received (I2). `identity` leaves out the header fields that servers rewrite
+    between sessions (I4), and `header` is the same of the header alone, as `TOP n 0` shows it. All 32 octets.
     """
 
     octets: int
@@ -56,7 +56,8 @@ class Digest:
 class Reason:
     """Why a message is where it is, in the words of whoever decided; `text` is safe, one line.
 
-    `stage` is the stage that decided; `code` and `enhanced` are the server's (RFC 5321, RFC 3463), None where the verdict is ours.
+    `stage` is the stage that decided; `code` and `enhanced` are the server's (RFC 5321, RFC 3463), None where the
+    verdict is ours.
     """
 
     stage: str
@@ -91,7 +92,8 @@ class Needs:
 class Origin:
     """Where a message came from: what its block in the spool says.
 
-    `account` and `uidl` are empty for a message that never was at a provider; `copy` counts equal messages of one listing from 1.
+    `account` and `uidl` are empty for a message that never was at a provider; `copy` counts equal messages of one
+    listing from 1.
     """
 
     queue_id: QueueId
@@ -115,9 +117,10 @@ class Place:
 class Arrival:
     """A message whose bytes are here and whose custody is asked for.
 
-    `content` is a `Place` when the bytes are already durable in a large file that `spool.segments.LargeWriter` finished.
-    `sender` and `recipients` are given only by pickup, `replays` names the Badmail message that this one replaces; `objection` sends the message to
-    Badmail at its first look; `round` is that of the comparison by content under which it was found new (`spool.ledger`).
+    `content` is a `Place` when the bytes are already durable in a large file that `spool.segments.LargeWriter`
+    finished. `sender` and `recipients` are given only by pickup, `replays` names the Badmail message that this one
+    replaces; `objection` sends the message to Badmail at its first look; `round` is that of the comparison by content
+    under which it was found new (`spool.ledger`).
     """
 
     origin: Origin

@@ -1,7 +1,8 @@
 """The operational log: what an operator may care about, as records in the index.
 
-An event is a frozen record with a name, a level, a docstring (its meaning, for the catalogue) and fields; each names its account or queue id.
-The events of the spool itself stand here; stages and pipeline define theirs. Text from outside is made safe before it enters an event.
+An event is a frozen record with a name, a level, a docstring (its meaning, for the catalogue) and fields; each names
+its account or queue id. The events of the spool itself stand here; stages and pipeline define theirs. Text from outside
+is made safe before it enters an event.
 """
 
 from __future__ import annotations
@@ -194,6 +195,16 @@ class SpoolWarning(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IndexRebuilt(Event):
+    """The index was made anew from the files; the old one is kept. What the files do not tell starts afresh."""
+
+    level: ClassVar[Level] = Level.WARNING
+    says: ClassVar[str] = "the index was rebuilt: {messages} messages, {ledger_entries} ledger entries"
+    messages: int
+    ledger_entries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedEvent:
     """An event as it is read back."""
 
@@ -207,7 +218,7 @@ class LoggedEvent:
     fields: dict[str, object]
 
 
-def emit(connection: Connection, now: datetime, events: Iterable[Event]) -> None:
+def emit(connection: Connection, events: Iterable[Event], *, now: datetime) -> None:
     """Write events, in the caller's transaction."""
     rows = [_row(event, to_ms(now)) for event in events]
     if rows:
@@ -223,7 +234,7 @@ def read_events(
     queue_id: str | None = None,
     last: int | None = None,
 ) -> Sequence[LoggedEvent]:
-    """Read events in order: those behind number `after`, of an account, of a level or worse, of a message, the `last` so many."""
+    """Read events in order: behind number `after`, of an account, of a level or worse, of a message, the `last` few."""
     table = models.events
     query = select(table).where(table.c.event > after, table.c.level >= level)
     if account is not None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, func, insert, select, update
 
 from spool import models
 from spool.layout import Layout, Stage
@@ -27,7 +27,7 @@ class SegmentRow:
 
 
 def segment_rows(
-    spool: Spool, stage: Stage | None, status: str | None, *where: ColumnElement[bool]
+    spool: Spool, *where: ColumnElement[bool], stage: Stage | None = None, status: str | None = None
 ) -> Sequence[SegmentRow]:
     """The files of a stage in a status ("active", "sealed", "marked"), oldest first; None stands for any."""
     table = models.segments
@@ -61,10 +61,15 @@ def add_segment(connection: Connection, stage: Stage, *, nonce: bytes, at: int) 
     return int(connection.execute(insert(models.segments).values(row).returning(models.segments.c.serial)).scalar_one())
 
 
-def add_large(connection: Connection, stage: Stage, queue_id: QueueId, *, octets: int, at: int) -> int:
+def add_large(connection: Connection, stage: Stage, *, queue_id: QueueId, octets: int, at: int) -> int:
     """Give a large file, durable already, its row: sealed from birth. Return its serial."""
     row = {"stage": stage, "queue_id": queue_id, "committed_octets": octets, "status": "sealed", "created_at": at}
     return int(connection.execute(insert(models.segments).values(row).returning(models.segments.c.serial)).scalar_one())
+
+
+def newest_serial(connection: Connection, known: int = 0) -> int:
+    """The highest serial that any segment has had so far, which a journal's lines name; `known` is the last answer."""
+    return max(known, connection.execute(select(func.max(models.segments.c.serial))).scalar() or 0)
 
 
 def set_sealed(connection: Connection, serial: int) -> None:

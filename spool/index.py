@@ -1,14 +1,16 @@
 """The SQLite index of the spool: engine, pragmas, transactions, schema.
 
-**Invariants:** the index is opened only here, on a SQLite without the WAL-reset bug, in WAL mode with `synchronous=FULL`, both read back; a write
-transaction takes the write lock when it begins, so that it never fails half-way for another writer; an engine is made after any fork.
-**Failures:** `SpoolUnusable` (SQLite too old, schema too new, pragma refused), `SpoolFailed` (the database said no: stop).
+**Invariants:** the index is opened only here, on a SQLite without the WAL-reset bug, in WAL mode with
+`synchronous=FULL`, both read back; a write transaction takes the write lock when it begins, so that it never fails
+half-way for another writer; an engine is made after any fork.
+**Failures:** `SpoolUnusable` (SQLite too old, schema too new, pragma refused), `IndexLost` (no schema), `SpoolFailed`
+(the database said no: stop).
 """
 
 from __future__ import annotations
 
 import shutil
-import sqlite3
+import sqlite3  # noqa: TID251 - this is the one place that opens it
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -21,7 +23,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from spool.disk import Disk
-from spool.errors import SpoolFailed, SpoolUnusable
+from spool.errors import IndexLost, SpoolFailed, SpoolUnusable
 from spool.layout import Layout, partial
 from spool.models import SCHEMA_REVISION
 
@@ -62,13 +64,12 @@ class Index:
     def checkpoint(self) -> None:
         """Move the write-ahead log into the database, as far as readers allow."""
         with self.read() as connection:
-            connection.rollback()
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+            connection.execution_options(begin=None).exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
 
     def backup(self, target: Path) -> None:
         """Copy the index as it stands into `target`, which must not exist."""
-        with _translated(), self._engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-            connection.execute(text("VACUUM INTO :target"), {"target": str(target)})
+        with self.read() as connection:
+            connection.execution_options(begin=None).execute(text("VACUUM INTO :target"), {"target": str(target)})
 
     def problems(self) -> list[str]:
         """What SQLite's own check finds wrong; empty where the index is sound."""
@@ -81,8 +82,8 @@ class Index:
         self._engine.dispose()
 
 
-def open_index(layout: Layout, *, disk: Disk, now: datetime) -> Index:
-    """Open the index, created where there is none and upgraded, after a backup, where it is old.
+def open_index(layout: Layout, *, disk: Disk, now: datetime, newest: str = SCHEMA_REVISION) -> Index:
+    """Open the index, created where there is none and upgraded, after a backup, where it is older than `newest`.
 
     The caller has made sure that none is missing while spool files exist. Raises SpoolUnusable, SpoolFailed.
     """
@@ -91,7 +92,7 @@ def open_index(layout: Layout, *, disk: Disk, now: datetime) -> Index:
         create_index(layout.index, disk=disk)
     index = Index(layout.index)
     revision = schema_revision(index)
-    if revision != SCHEMA_REVISION:
+    if revision != newest:
         _upgrade(index, layout=layout, disk=disk, now=now)
     return index
 
@@ -99,8 +100,10 @@ def open_index(layout: Layout, *, disk: Disk, now: datetime) -> Index:
 def create_index(path: Path, *, disk: Disk) -> None:
     """Create an empty index at `path`, whole or not at all."""
     aside = partial(path)
-    for name in (aside, aside.with_name(aside.name + "-journal")):
-        disk.unlink(name)
+    # A write-ahead log that a lost index left behind would be played into the new one.
+    stale = (aside.name, f"{aside.name}-journal", f"{path.name}-wal", f"{path.name}-shm")
+    for name in stale:
+        disk.unlink(path.with_name(name))
     disk.close(disk.create(aside))
     engine = _engine(aside, journal_mode="DELETE")
     try:
@@ -160,9 +163,10 @@ def _engine(path: Path, *, journal_mode: str = "WAL") -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(
-            "BEGIN IMMEDIATE" if connection.get_execution_options().get("immediate") else "BEGIN"
-        )
+        # None for what SQLite does outside of any transaction alone.
+        statement = connection.get_execution_options().get("begin", "BEGIN")
+        if statement:
+            connection.exec_driver_sql(statement)
 
     return engine
 
@@ -183,7 +187,7 @@ def _check_pragmas(connection: Connection) -> None:
     reraise=True,
 )
 def _begin_immediate(engine: Engine) -> Connection:
-    connection = engine.connect().execution_options(immediate=True)
+    connection = engine.connect().execution_options(begin="BEGIN IMMEDIATE")
     try:
         connection.begin()
     except BaseException:
@@ -209,11 +213,16 @@ def _upgrade(index: Index, *, layout: Layout, disk: Disk, now: datetime) -> None
     from spool.migrations import revisions  # noqa: PLC0415 - alembic costs a tenth of a second and is rarely needed
 
     revision = schema_revision(index)
-    if revision is not None and revision not in revisions():
+    if revision is None:
+        raise IndexLost(f"the index {layout.index} is empty: run `pop3connector spool rebuild`")
+    if revision not in revisions():
         raise SpoolUnusable(f"the index was written by a newer version (schema {revision}); use that version or newer")
     target = layout.root / f"{layout.index.name}{BACKUP_SUFFIX}{revision}-{now:%Y%m%dT%H%M%SZ}"
     index.backup(target)
     shutil.copymode(layout.index, target)
+    fd = disk.open_append(target)
+    disk.sync_file(fd)
+    disk.close(fd)
     disk.sync_directory(layout.root)
     with index.write() as connection:
         _migrate(connection)

@@ -1,13 +1,15 @@
 """The journal: what became of each message, and ledger entries that must outlive their segment.
 
-One file for each stage and one for the commands; the owner alone appends, under its lock. A line is the CRC-32 of its JSON text, a blank, the text:
+One file for each stage and one for the commands; the owner alone appends, under its lock. A line is the CRC-32 of its
+JSON text, a blank, the text:
 
     8a1f03c2 [17, 1767225600000, 3, "submitted", "01j0e5v3xk7m2q9r4s", {"claim": 1, "reply": "250 2.0.0 ok"}]
 
 that is: number, time, the highest segment serial at that time, outcome, queue id, and what else the outcome needs.
 
-**Invariants:** numbers only rise; a line is on disk when `sync` has returned; a torn or damaged line is skipped, the lines behind it count. A file
-is rewritten by its owner at start, so that no line rests on pages whose sync failed in an earlier life.
+**Invariants:** numbers only rise; a line is on disk when `sync` has returned; a torn or damaged line is skipped, the
+lines behind it count. A file is rewritten by its owner at start, so that no line rests on pages whose sync failed in an
+earlier life.
 **Failures:** `OSError` from the disk; after a failed sync the journal refuses all further lines.
 """
 
@@ -88,7 +90,7 @@ class Journal:
         self.last = max(contents.last, floor)
         self._rewrite(contents.head, contents.lines)
 
-    def note(self, outcome: Outcome, queue_id: str, details: Mapping[str, object]) -> int:
+    def note(self, outcome: Outcome, queue_id: str, *, details: Mapping[str, object]) -> int:
         """Append a line, not yet synced, and return its number; raises OSError."""
         with self._lock:
             if self._failed:

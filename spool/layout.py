@@ -1,12 +1,14 @@
 """Every path under the spool directory.
 
-**Invariants:** no other module joins a path below the spool; a name from outside becomes part of one only as a `QueueId`.
+**Invariants:** no other module joins a path below the spool; a name from outside becomes part of one only as a
+`QueueId`.
 """
 
 from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from spool.queue_id import QueueId
@@ -36,6 +38,15 @@ class Layout:
     def index(self) -> Path:
         """The SQLite database."""
         return self.root / "index.sqlite3"
+
+    @property
+    def rebuilt_index(self) -> Path:
+        """A database that is being made from the files."""
+        return self.root / "index.sqlite3.rebuilt"
+
+    def index_before_rebuild(self, at: datetime) -> Path:
+        """Under which name a rebuild keeps the database that it replaces."""
+        return self.root / f"index.sqlite3.before-rebuild-{at:%Y%m%dT%H%M%SZ}"
 
     @property
     def segments(self) -> Path:

@@ -1,30 +1,39 @@
 """The ledger: what we have had of each account, so that nothing is admitted twice and nothing is deleted on a guess.
 
-Identity is (account, UIDL, SHA-256, copy number within a listing) (I4). An entry stays as long as the maildrop may still show its UIDL, and 30 days longer.
-An entry without identity is a UIDL that was adopted or imported: its content was never seen.
+Identity is (account, UIDL, SHA-256, copy number within a listing) (I4). An entry stays as long as the maildrop may
+still show its UIDL, and 30 days longer. An entry without identity is a UIDL that was adopted or imported: its content
+was never seen.
 
-**Invariants:** an entry is written in the transaction that admits its message, or when its message was compared by content; listings only note what they
-no longer show.
+**Invariants:** an entry is written in the transaction that admits its message, or when its message was compared by
+content; listings only note what they no longer show.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import Connection, Row, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from spool import models
 from spool.envelope import Uidl
+from spool.journal import Journal, Outcome
+from spool.layout import Stage
+from spool.models import from_ms
 from spool.opening import Spool
+from spool.rows import set_applied
 
 _CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One message that we have had. `round` is the last round of comparing by content in which it was seen; `is_shown`: no listing missed it yet."""
+    """One message that we have had.
+
+    `round` is the last round of comparing by content in which it was seen; `is_shown`: no listing missed it yet.
+    """
 
     entry: int
     uidl: Uidl
@@ -32,6 +41,7 @@ class Entry:
     copy: int
     header: bytes | None
     octets: int | None
+    had_at: datetime
     round: int
     is_shown: bool
 
@@ -39,9 +49,10 @@ class Entry:
 class Ledger:
     """The ledger of all accounts, for the fetch stage."""
 
-    def __init__(self, spool: Spool) -> None:
-        """Read and write through `spool`."""
+    def __init__(self, spool: Spool, journal: Journal | None = None) -> None:
+        """Read and write through `spool`; who notes what was compared has the fetch stage's journal."""
         self._spool = spool
+        self._journal = journal
 
     def entries(self, account: str) -> Sequence[Entry]:
         """All that we have had of an account, oldest first; some 200 octets of memory each."""
@@ -53,6 +64,7 @@ class Ledger:
             table.c.copy,
             table.c.header,
             table.c.octets,
+            table.c.had_at,
             table.c.round,
             table.c.gone_at,
         ).where(table.c.account == account)
@@ -65,6 +77,7 @@ class Ledger:
                     copy=row.copy,
                     header=row.header,
                     octets=row.octets,
+                    had_at=from_ms(row.had_at),
                     round=row.round,
                     is_shown=row.gone_at is None,
                 )
@@ -84,6 +97,7 @@ class Ledger:
     def compared(self, account: str, found: Iterable[tuple[Entry, Uidl]], *, round_number: int) -> None:
         """Note that entries were found again by content, under these present UIDLs, in this round."""
         table = models.ledger
+        renamed: list[Entry] = []
         with self._spool.index.write() as connection:
             for entry, uidl in found:
                 used = connection.execute(
@@ -100,6 +114,22 @@ class Ledger:
                     .where(table.c.entry == entry.entry)
                     .values(uidl=uidl.encoded, copy=copy, round=round_number, gone_at=None)
                 )
+                if uidl != entry.uidl:
+                    renamed.append(entry)
+            self._note_renamed(connection, renamed)
+
+    def _note_renamed(self, connection: Connection, entries: Sequence[Entry]) -> None:
+        """Tell the journal of present UIDLs: records that are still in a segment name the old ones."""
+        if not entries:
+            return
+        if self._journal is None:
+            raise AssertionError("entries are renamed only by who has the journal")
+        table = models.ledger
+        for chunk in _chunks([entry.entry for entry in entries]):
+            for row in connection.execute(select(table).where(table.c.entry.in_(chunk))).all():
+                note_entry(self._journal, row)
+        self._journal.sync()
+        set_applied(connection, Stage.FETCH, number=self._journal.last)
 
     def identify(self, entry: Entry, *, identity: bytes, header: bytes, octets: int) -> None:
         """Give an adopted or imported entry the content that was now seen under its UIDL."""
@@ -118,6 +148,21 @@ class Ledger:
         with self._spool.index.write() as connection:
             if rows:
                 connection.execute(insert(models.ledger), rows)
+
+
+def note_entry(journal: Journal, entry: Row[tuple[object, ...]]) -> int:
+    """Write a ledger entry, a row of its table, into the journal, not yet synced, and return the line's number."""
+    details = {
+        "entry": entry.entry,
+        "account": entry.account,
+        "uidl": entry.uidl,
+        "identity": entry.identity.hex() if entry.identity else None,
+        "copy": entry.copy,
+        "header": entry.header.hex() if entry.header else None,
+        "octets": entry.octets,
+        "had_at": entry.had_at,
+    }
+    return journal.note(Outcome.LEDGER, entry.queue_id or "", details=details)
 
 
 def _free_copy(wanted: int, used: set[int]) -> int:

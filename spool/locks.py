@@ -1,7 +1,7 @@
 """Who owns what: one process for each stage, by a lock that the kernel drops when its holder dies.
 
-**Invariants:** a lock is opened after any fork and never falls back to a soft lock; taking a stage's lock raises its epoch, which voids all
-older claims; no clock decides.
+**Invariants:** a lock is opened after any fork and never falls back to a soft lock; taking a stage's lock raises its
+epoch, which voids all older claims; no clock decides.
 **Failures:** `StageHeld` names the pid of the holder.
 """
 
@@ -20,6 +20,7 @@ from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from spool import models
+from spool.disk import FILE_MODE, Disk
 from spool.errors import StageHeld
 from spool.index import Index
 from spool.layout import Layout, Stage
@@ -51,17 +52,18 @@ class Tenure:
 @contextmanager
 def hold(layout: Layout, name: str, *, timeout: float = 0) -> Iterator[None]:
     """Hold a named lock for the length of the block, waiting `timeout` seconds at most; raises StageHeld."""
-    lock = FileLock(layout.lock(name), timeout=timeout, mode=0o600, thread_local=False, fallback_to_soft=False)
+    disk = Disk()
+    lock = FileLock(layout.lock(name), timeout=timeout, mode=FILE_MODE, thread_local=False, fallback_to_soft=False)
     try:
         lock.acquire()
     except Timeout:
         raise StageHeld(name, holder(layout, name)) from None
     try:
-        layout.pid(name).write_text(f"{os.getpid()}\n", encoding="ascii")
+        disk.jot(layout.pid(name), f"{os.getpid()}\n")
         yield
     finally:
         with contextlib.suppress(OSError):
-            layout.pid(name).write_text("", encoding="ascii")
+            disk.jot(layout.pid(name), "")
         lock.release()
 
 
@@ -82,7 +84,7 @@ def holder(layout: Layout, name: str) -> int | None:
         return None
 
 
-def begin_tenure(index: Index, stage: Stage, now: datetime) -> Tenure:
+def begin_tenure(index: Index, stage: Stage, *, now: datetime) -> Tenure:
     """Raise the stage's epoch; the caller holds its lock."""
     table = models.stages
     values = {"pid": os.getpid(), "boot_id": boot_id(), "started_at": to_ms(now), "stopped_at": None}
@@ -97,7 +99,7 @@ def begin_tenure(index: Index, stage: Stage, now: datetime) -> Tenure:
     return Tenure(stage=stage, epoch=epoch, boot_id=boot_id())
 
 
-def end_tenure(index: Index, tenure: Tenure, now: datetime) -> None:
+def end_tenure(index: Index, tenure: Tenure, *, now: datetime) -> None:
     """Note that the stage stopped in good order."""
     table = models.stages
     with index.write() as connection:

@@ -9,8 +9,9 @@ The format of Exchange's Replay directory, so that a Badmail file can be dropped
     X-EndOfInjectedXHeaders: 118
     <the message, byte for byte>
 
-**Invariants:** what `parse_block` calls the message is what `block` was put in front of, byte for byte; a value can add no line; parsing is total and
-looks at 64 KiB at most. The block says nothing about who wrote it: a sender can write one too, so only the spool's own files are believed.
+**Invariants:** what `parse_block` calls the message is what `block` was put in front of, byte for byte; a value can add
+no line; parsing is total and looks at 64 KiB at most. The block says nothing about who wrote it: a sender can write one
+too, so only the spool's own files are believed.
 """
 
 from __future__ import annotations
@@ -106,11 +107,30 @@ def envelope_fields(sender: str | None, recipients: Sequence[str]) -> list[tuple
 def arrival_fields(arrival: Arrival) -> list[tuple[str, str]]:
     """The whole block of a message that is being admitted."""
     known = arrival.digest
-    objection = [(PREFIX + "Objection", str(arrival.objection))] if arrival.objection else []
+    return custody_fields(
+        arrival.origin,
+        octets=known.octets,
+        sha256=known.sha256,
+        sender=arrival.sender,
+        recipients=arrival.recipients,
+        objection=arrival.objection,
+    )
+
+
+def custody_fields(
+    origin: Origin,
+    *,
+    octets: int,
+    sha256: bytes,
+    sender: str | None = None,
+    recipients: Sequence[str] = (),
+    objection: Reason | None = None,
+) -> list[tuple[str, str]]:
+    """The same of a message whose length and hash may not be known yet."""
     return [
-        *envelope_fields(arrival.sender, arrival.recipients),
-        *origin_fields(arrival.origin, octets=known.octets, sha256=known.sha256),
-        *objection,
+        *envelope_fields(sender, recipients),
+        *origin_fields(origin, octets=octets, sha256=sha256),
+        *([(PREFIX + "Objection", str(objection))] if objection else []),
     ]
 
 

@@ -1,7 +1,7 @@
 """The tables of the index, and how values stand in their columns.
 
-Times are integers: milliseconds since 1970, UTC. The invariants that the database can keep are constraints: one row for a queue id, one ledger
-entry for an identity (I4), a place for each message whose bytes the spool holds (I2).
+Times are integers: milliseconds since 1970, UTC. The invariants that the database can keep are constraints: one row for
+a queue id, one ledger entry for an identity (I4), a place for each message whose bytes the spool holds (I2).
 """
 
 from __future__ import annotations
@@ -131,6 +131,8 @@ ledger = Table(
     UniqueConstraint("account", "uidl", "identity", "copy", name="ledger_identity"),
     Index("ix_ledger_content", "account", "identity"),
     Index("ix_ledger_queue_id", "queue_id"),
+    # Journal lines name entries: a number is never given twice.
+    sqlite_autoincrement=True,
 )
 
 accounts = Table(

@@ -1,26 +1,28 @@
 """Open a spool directory: the place, its directories, its index, and whether they belong together.
 
-**Invariants:** a spool on a network file system is refused; an index that is missing or empty while spool files exist is never created anew.
-**Failures:** `SpoolUnusable` and `PermissionRefused` (mend the place), `IndexLost` (`spool rebuild`), `SpoolFailed` (the disk said no).
+**Invariants:** a spool on a network file system is refused; an index that is missing or empty while spool files exist
+is never created anew.
+**Failures:** `SpoolUnusable` and `PermissionRefused` (mend the place), `IndexLost` (`spool rebuild`), `SpoolFailed`
+(the disk said no).
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from spool import models
 from spool.disk import Disk
 from spool.errors import IndexLost, PermissionRefused, SpoolFailed, SpoolUnusable
 from spool.events import SpoolWarning, emit
-from spool.index import Index, open_index, schema_revision
+from spool.index import Index, open_index
 from spool.journal import Outcome, read_journal
 from spool.layout import COMMAND_JOURNAL, Layout, Stage
 from spool.locks import INDEX, Tenure, begin_tenure, end_tenure, hold
@@ -28,6 +30,7 @@ from spool.models import to_ms
 from spool.queue_id import QueueId
 
 OWNERS = (*Stage, COMMAND_JOURNAL)
+MOUNTS = Path("/proc/self/mountinfo")
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph"})
 _WEAK = frozenset({"tmpfs", "ramfs", "overlay"})
 _REBUILD = "run `pop3connector spool rebuild`"
@@ -66,13 +69,11 @@ def open_spool(directory: Path, *, disk: Disk | None = None, now: Callable[[], d
     disk = disk or Disk()
     layout = Layout(directory.absolute())
     try:
-        _prepare(layout, disk)
+        prepare(layout, disk)
         with hold(layout, INDEX, timeout=60):
             if not _has_index(layout) and _has_files(layout):
                 raise IndexLost(f"the index {layout.index} is missing or empty, but there are messages: {_REBUILD}")
             index = open_index(layout, disk=disk, now=now())
-        if schema_revision(index) is None:
-            raise IndexLost(f"the index {layout.index} is empty: {_REBUILD}")
     except PermissionError as error:
         raise PermissionRefused(
             f"{error.filename or directory}: {error.strerror}; the spool must belong to its user"
@@ -87,18 +88,20 @@ def take_stage(spool: Spool, stage: Stage) -> Iterator[Tenure]:
     """Be the one process of `stage` for the length of the block; raises StageHeld, IndexLost."""
     with hold(spool.layout, stage):
         require_current_index(spool)
-        tenure = begin_tenure(spool.index, stage, spool.now())
+        tenure = begin_tenure(spool.index, stage, now=spool.now())
         warning = place_warning(spool.layout.root)
         if warning:
             with spool.index.write() as connection:
-                emit(connection, spool.now(), [SpoolWarning(what=warning)])
+                emit(connection, [SpoolWarning(what=warning)], now=spool.now())
         yield tenure
-        end_tenure(spool.index, tenure, spool.now())
+        end_tenure(spool.index, tenure, now=spool.now())
 
 
 def require_current_index(spool: Spool) -> None:
-    """Refuse an index that is older than a journal: it has forgotten what became of messages; raises IndexLost."""
+    """Refuse an index that is older than the files: it has forgotten mail, or what became of it; raises IndexLost."""
+    files = sorted(spool.layout.segments.glob("*.seg"))
     with spool.index.read() as connection:
+        _require_known_segments(connection, files)
         applied = {row.owner: row.applied for row in connection.execute(select(models.journals))}
         for owner in OWNERS:
             contents = read_journal(spool.layout.journal(owner))
@@ -117,9 +120,19 @@ def require_current_index(spool: Spool) -> None:
                     )
 
 
-def place_warning(root: Path) -> str | None:
-    """Say what the file system under the spool lacks; raises SpoolUnusable where mail would not be safe on it at all."""
-    kind = file_system(root)
+def _require_known_segments(connection: Connection, files: Iterable[Path]) -> None:
+    """A segment has its row before its file, and loses it after."""
+    known = set(connection.execute(select(models.segments.c.serial)).scalars())
+    for path in files:
+        serial = path.stem.rpartition("-")[2]
+        # Looked at again: its owner may have collected it since the files were listed.
+        if serial.isdecimal() and int(serial) not in known and path.exists():
+            raise IndexLost(f"the index does not know {path.name}: {_REBUILD}")
+
+
+def place_warning(root: Path, mounts: Path = MOUNTS) -> str | None:
+    """Say what the file system under the spool lacks; raises SpoolUnusable where mail would not be safe on it."""
+    kind = file_system(root, mounts)
     if kind in _NETWORK:
         raise SpoolUnusable(
             f"{root} is on a network file system ({kind}), where SQLite's locks are not safe: use a local disk"
@@ -129,7 +142,7 @@ def place_warning(root: Path) -> str | None:
     return None
 
 
-def file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+def file_system(path: Path, mounts: Path = MOUNTS) -> str:
     """The type of the file system that holds `path`, as the kernel names it; empty where it cannot be told."""
     device = path.stat().st_dev
     wanted = f"{os.major(device)}:{os.minor(device)}"
@@ -142,13 +155,21 @@ def file_system(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
     return found[-1] if found else ""
 
 
-def _prepare(layout: Layout, disk: Disk) -> None:
+def prepare(layout: Layout, disk: Disk) -> None:
+    """Make what directories are not there yet; raises SpoolUnusable where the place is unfit for mail, OSError."""
     root = layout.root
     if not root.parent.is_dir():
         raise SpoolUnusable(f"{root.parent} does not exist: create it, or mend spool.directory")
+    if disk.make_directory(root):
+        disk.sync_directory(root.parent)
+    # Refused before anything is made in it: what root made there by mistake would lock its owner out.
+    _check_place(root)
     for directory in layout.directories:
         if disk.make_directory(directory):
             disk.sync_directory(directory.parent)
+
+
+def _check_place(root: Path) -> None:
     found = root.lstat()
     if not stat.S_ISDIR(found.st_mode):
         raise SpoolUnusable(f"{root} is not a directory")

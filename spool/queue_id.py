@@ -1,7 +1,7 @@
 """Queue ids: sortable by birth, opaque, safe as a file name.
 
-**Invariants:** 18 characters of Crockford's base 32 in lower case: 10 of milliseconds since 1970, 8 of randomness. Equal in any case
-folding, no dot, no slash, never an option; a string that is not one never becomes a `QueueId`.
+**Invariants:** 18 characters of Crockford's base 32 in lower case: 10 of milliseconds since 1970, 8 of randomness.
+Equal in any case folding, no dot, no slash, never an option; a string that is not one never becomes a `QueueId`.
 """
 
 from __future__ import annotations

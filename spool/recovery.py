@@ -1,11 +1,12 @@
-"""At the start of a stage: take into custody what an earlier holder wrote and did not commit, and clear what it left half done.
+"""Take into custody, at the start of a stage, what an earlier holder wrote and did not commit.
 
-Octets beyond a segment's committed length may be page cache that a power cut would take. So an intact record there is never adopted in place: it is
-appended to a new segment, synced and committed under its own queue id; the old segment ends sealed and is never appended to. For pickup nothing need be
-recovered: its claim files hold the same messages until their commit.
+Octets beyond a segment's committed length may be page cache that a power cut would take. So an intact record there is
+never adopted in place: it is appended to a new segment, synced and committed under its own queue id; the old segment
+ends sealed and is never appended to. For pickup nothing need be recovered: its claim files hold the same messages until
+their commit.
 
-**Invariants:** skipped are queue ids that have a row or a journal line, and records whose identity was admitted since; only the holder of the stage's
-lock comes here.
+**Invariants:** skipped are queue ids that have a row or a journal line, and records whose identity was admitted since;
+only the holder of the stage's lock comes here.
 **Failures:** `SpoolFailed`; the next start begins again.
 """
 
@@ -42,19 +43,19 @@ from spool.segments import HEADER_OCTETS, Record, open_regular, read_message, sc
 from spool.staging import spool_failures
 
 
-def recover(spool: Spool, tenure: Tenure, admission: Admission) -> int:
+def recover(spool: Spool, tenure: Tenure, *, admission: Admission) -> int:
     """Recover the stage's files before its first session; answers how many messages were taken into custody."""
     with spool_failures("recovery"):
         finish_collection(spool, tenure.stage)
-        known = _journaled(spool)
+        known = journaled_ids(spool)
         count = 0
-        for segment in segment_rows(spool, tenure.stage, "active"):
+        for segment in segment_rows(spool, stage=tenure.stage, status="active"):
             if tenure.stage is Stage.FETCH:
-                count += _recover_segment(spool, admission, segment, known)
+                count += _recover_segment(spool, segment, admission=admission, known=known)
             with spool.index.write() as connection:
                 tenure.check(connection)
                 set_sealed(connection, segment.serial)
-        return count + _recover_large(spool, tenure.stage, admission, known)
+        return count + _recover_large(spool, tenure.stage, admission=admission, known=known)
 
 
 def arrival_of(found: Block, content: bytes) -> Arrival | None:
@@ -77,13 +78,23 @@ def arrival_of(found: Block, content: bytes) -> Arrival | None:
     )
 
 
-def _recover_segment(spool: Spool, admission: Admission, segment: SegmentRow, known: set[str]) -> int:
+def journaled_ids(spool: Spool) -> set[str]:
+    """The messages that any journal tells of."""
+    return {
+        line.queue_id
+        for owner in OWNERS
+        for line in read_journal(spool.layout.journal(owner)).lines
+        if line.outcome is not Outcome.LEDGER
+    }
+
+
+def _recover_segment(spool: Spool, segment: SegmentRow, *, admission: Admission, known: set[str]) -> int:
     path = segment_path(spool.layout, segment)
     if not path.exists():
         return 0
     start = max(segment.committed_octets, HEADER_OCTETS)
     unreadable: list[Event] = []
-    arrivals = _arrivals(spool, path, segment.nonce or b"", start=start, unreadable=unreadable, known=known)
+    arrivals = _arrivals(spool, path, nonce=segment.nonce or b"", start=start, unreadable=unreadable, known=known)
     count = 0
     while batch := list(islice(arrivals, BATCH_MESSAGES)):
         events = [
@@ -95,12 +106,12 @@ def _recover_segment(spool: Spool, admission: Admission, segment: SegmentRow, kn
         count += sum(receipt.is_new for receipt in admission.admit(batch, extra=events))
     if unreadable:
         with spool.index.write() as connection:
-            emit(connection, spool.now(), unreadable)
+            emit(connection, unreadable, now=spool.now())
     return count
 
 
 def _arrivals(
-    spool: Spool, path: Path, nonce: bytes, *, start: int, unreadable: list[Event], known: set[str]
+    spool: Spool, path: Path, *, nonce: bytes, start: int, unreadable: list[Event], known: set[str]
 ) -> Iterator[Arrival]:
     for found in scan(path, nonce, start=start):
         if not isinstance(found, Record):
@@ -116,7 +127,7 @@ def _arrivals(
             yield arrival
 
 
-def _recover_large(spool: Spool, stage: Stage, admission: Admission, known: set[str]) -> int:
+def _recover_large(spool: Spool, stage: Stage, *, admission: Admission, known: set[str]) -> int:
     """Admit or clear large files that no row of `segments` owns."""
     with spool.index.read() as connection:
         owned = set(
@@ -129,12 +140,16 @@ def _recover_large(spool: Spool, stage: Stage, admission: Admission, known: set[
         queue_id = queue_id_of(path)
         if path.name.endswith(PARTIAL_SUFFIX):
             spool.disk.unlink(path)
-        elif queue_id is not None and queue_id not in owned:
-            count += _recover_large_file(spool, path, queue_id, admission=admission, known=known)
+        elif queue_id is None or queue_id in owned:
+            continue
+        elif stage is Stage.PICKUP:
+            _drop(spool, path)
+        else:
+            count += _recover_large_file(spool, path, queue_id=queue_id, admission=admission, known=known)
     return count
 
 
-def _recover_large_file(spool: Spool, path: Path, queue_id: QueueId, *, admission: Admission, known: set[str]) -> int:
+def _recover_large_file(spool: Spool, path: Path, *, queue_id: QueueId, admission: Admission, known: set[str]) -> int:
     if queue_id in known or _has_row(spool, queue_id):
         return _drop(spool, path)
     with open_regular(path) as file:
@@ -143,26 +158,27 @@ def _recover_large_file(spool: Spool, path: Path, queue_id: QueueId, *, admissio
         found = parse_block(file.read(MAX_BLOCK_OCTETS))
     origin = parse_origin(found) if found else None
     if found is None or origin is None or found.end + origin[1] != size:
-        return _set_aside(spool, path, size)
+        return _set_aside(spool, path, size=size)
     place = Place(offset=0, block_octets=found.end, octets=origin[1])
-    writer = admission.open_large(origin[0])
+    sender, recipients = parse_envelope(found)
+    objection = parse_objection(found)
+    writer = admission.open_large(origin[0], sender=sender, recipients=recipients, objection=objection)
     checked = hashlib.sha256()
     for piece in read_message(path, place):
         checked.update(piece)
         writer.write(piece)
     if checked.digest() != origin[2]:
         writer.discard()
-        return _set_aside(spool, path, size)
+        return _set_aside(spool, path, size=size)
     # Renamed over the old file: the new one alone is known to be on disk.
     seen, place = writer.finish()
-    sender, recipients = parse_envelope(found)
     arrival = Arrival(
         origin=origin[0],
         digest=seen,
         content=place,
         sender=sender,
         recipients=recipients,
-        objection=parse_objection(found),
+        objection=objection,
     )
     if _was_admitted(spool, arrival):
         return _drop(spool, path)
@@ -177,12 +193,12 @@ def _drop(spool: Spool, path: Path) -> int:
     return 0
 
 
-def _set_aside(spool: Spool, path: Path, size: int) -> int:
+def _set_aside(spool: Spool, path: Path, *, size: int) -> int:
     spool.disk.rename(path, spool.layout.damaged / path.name)
     spool.disk.sync_directory(spool.layout.damaged)
     spool.disk.sync_directory(path.parent)
     with spool.index.write() as connection:
-        emit(connection, spool.now(), [RecordUnreadable(file=f"damaged/{path.name}", start=0, end=size)])
+        emit(connection, [RecordUnreadable(file=f"damaged/{path.name}", start=0, end=size)], now=spool.now())
     return 0
 
 
@@ -202,12 +218,3 @@ def _has_row(spool: Spool, queue_id: str) -> bool:
     query = select(models.messages.c.state).where(models.messages.c.queue_id == queue_id)
     with spool.index.read() as connection:
         return connection.execute(query).first() is not None
-
-
-def _journaled(spool: Spool) -> set[str]:
-    return {
-        line.queue_id
-        for owner in OWNERS
-        for line in read_journal(spool.layout.journal(owner)).lines
-        if line.outcome is not Outcome.LEDGER
-    }

@@ -1,32 +1,37 @@
 """Let go of what is no longer needed: segments without live messages, old rows, journal lines that nothing can ask for.
 
-The order on the way out: rows before files. A segment is marked (commit), unlinked, its directory synced, and only then may its rows forget it and
-journal lines go. Ledger entries that a maildrop may still show are in the journal, synced, before the segment that could tell of them is unlinked.
+The order on the way out: rows before files. A segment is marked (commit), unlinked, its directory synced, and only then
+may its rows forget it and journal lines go. Ledger entries that a maildrop may still show are in the journal, synced,
+before the segment that could tell of them is unlinked.
 
-**Invariants:** only sealed segments are collected, each by the stage that owns it. A journal line goes only when its effect is in the index and no file
-holds a record of its queue id: every segment on disk is younger than the line (dead copies and tails included, whatever they hold), the row has lost
-its place, and there is no large file, Badmail file or claim of that name.
+**Invariants:** only sealed segments are collected, each by the stage that owns it. A journal line goes only when its
+effect is in the index and no file holds a record of its queue id: every segment on disk is younger than the line (dead
+copies and tails included, whatever they hold), the row has lost its place, and there is no large file, Badmail file or
+claim of that name.
 **Failures:** `SpoolFailed`; whatever was begun is finished by the next start.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, and_, delete, func, select, update
 
 from spool import models
-from spool.admission import Admission
+from spool.admission import BATCH_OCTETS, Admission
 from spool.content import injected_block, load
+from spool.errors import Damaged
 from spool.files import SegmentRow, segment_path, segment_rows
 from spool.journal import Journal, Line, Outcome
 from spool.layout import Layout, Stage
+from spool.ledger import note_entry
 from spool.locks import Tenure
 from spool.models import to_ms
 from spool.opening import Spool
 from spool.queue_id import QueueId
-from spool.rows import Message, select_messages, to_message
+from spool.rows import Message, select_messages, set_applied, to_message
 from spool.staging import spool_failures
 from spool.states import FINAL, LIVE
 
@@ -35,27 +40,29 @@ SURVIVORS_MOVE_AFTER = timedelta(days=1)
 SURVIVORS_AT_MOST = 256
 
 
-def collect(spool: Spool, tenure: Tenure, admission: Admission, *, journal: Journal) -> int:
+def collect(spool: Spool, tenure: Tenure, *, admission: Admission, journal: Journal) -> int:
     """Collect the stage's segments that are due; answers how many files went."""
     with spool_failures("collection"):
         due = _due(spool, tenure.stage)
         if due:
-            _keep_ledger(spool, due, journal)
+            noted = _keep_ledger(spool, due, journal=journal)
             with spool.index.write() as connection:
                 tenure.check(connection)
+                if noted:
+                    set_applied(connection, tenure.stage, number=noted)
                 serials = [row.serial for row in due]
                 connection.execute(
                     update(models.segments).where(models.segments.c.serial.in_(serials)).values(status="marked")
                 )
         finish_collection(spool, tenure.stage)
         for row in _aged(spool, tenure.stage):
-            _move_survivors(spool, admission, row)
+            _move_survivors(spool, row, admission=admission)
         return len(due)
 
 
 def finish_collection(spool: Spool, stage: Stage) -> None:
     """Unlink marked files, sync, then forget them."""
-    marked = segment_rows(spool, stage, "marked")
+    marked = segment_rows(spool, stage=stage, status="marked")
     if not marked:
         return
     for row in marked:
@@ -85,7 +92,7 @@ def prune(spool: Spool, *, history: timedelta) -> None:
         connection.execute(delete(events).where(events.c.at < limit))
 
 
-def compact(spool: Spool, journal: Journal, owner: str) -> None:
+def compact(spool: Spool, journal: Journal, *, owner: str) -> None:
     """Drop the lines that nothing can ask for any more."""
     with spool_failures("journal"):
         with spool.index.read() as connection:
@@ -101,11 +108,13 @@ def compact(spool: Spool, journal: Journal, owner: str) -> None:
         oldest = _oldest_serial(spool.layout)
 
         def may_go(line: Line) -> bool:
+            # Above what the index has applied, the head of a compacted journal would say that the index is lost.
+            if line.number > (applied or 0):
+                return False
             if line.outcome is Outcome.LEDGER:
                 return line.details.get("entry") not in entries
             return (
-                line.number <= (applied or 0)
-                and (oldest is None or line.serial < oldest)
+                (oldest is None or line.serial < oldest)
                 and line.queue_id not in placed
                 and not _has_file(spool.layout, line.queue_id)
             )
@@ -115,7 +124,7 @@ def compact(spool: Spool, journal: Journal, owner: str) -> None:
 
 def _due(spool: Spool, stage: Stage) -> Sequence[SegmentRow]:
     live = select(models.messages.c.segment).where(_is_live())
-    return segment_rows(spool, stage, "sealed", models.segments.c.serial.not_in(live))
+    return segment_rows(spool, models.segments.c.serial.not_in(live), stage=stage, status="sealed")
 
 
 def _is_live() -> ColumnElement[bool]:
@@ -134,28 +143,34 @@ def _aged(spool: Spool, stage: Stage) -> Sequence[SegmentRow]:
     segments = models.segments
     return segment_rows(
         spool,
-        stage,
-        "sealed",
         segments.c.queue_id.is_(None),
         segments.c.created_at < limit,
         segments.c.serial.in_(few),
+        stage=stage,
+        status="sealed",
     )
 
 
-def _move_survivors(spool: Spool, admission: Admission, row: SegmentRow) -> None:
+def _move_survivors(spool: Spool, row: SegmentRow, *, admission: Admission) -> None:
     query = select_messages().where(_is_live(), models.messages.c.segment == row.serial)
     with spool.index.read() as connection:
         survivors = [to_message(found, spool.layout) for found in connection.execute(query)]
-    admission.move_here([(message, *_bytes(spool, message)) for message in survivors], serial=row.serial)
+    moving: list[tuple[Message, bytes, bytes]] = []
+    for message in survivors:
+        if message.stored is None:
+            raise AssertionError(f"{message.queue_id} is live without bytes")
+        # What cannot be read stays where it is: whoever takes it next finds the damage and says so.
+        with contextlib.suppress(Damaged):
+            moving.append((message, injected_block(spool, message.stored), load(spool, message.stored)))
+        if sum(one.octets for one, _, _ in moving) >= BATCH_OCTETS:
+            admission.move_here(moving, serial=row.serial)
+            moving = []
+    if moving:
+        admission.move_here(moving, serial=row.serial)
 
 
-def _bytes(spool: Spool, message: Message) -> tuple[bytes, bytes]:
-    if message.stored is None:
-        raise AssertionError(f"{message.queue_id} is live without bytes")
-    return injected_block(spool, message.stored), load(spool, message.stored)
-
-
-def _keep_ledger(spool: Spool, due: Sequence[SegmentRow], journal: Journal) -> None:
+def _keep_ledger(spool: Spool, due: Sequence[SegmentRow], *, journal: Journal) -> int:
+    """Note the entries whose segment goes; answers the number of the last line, 0 where there was none."""
     ledger, messages = models.ledger, models.messages
     query = (
         select(ledger)
@@ -164,20 +179,12 @@ def _keep_ledger(spool: Spool, due: Sequence[SegmentRow], journal: Journal) -> N
     )
     with spool.index.read() as connection:
         entries = connection.execute(query).all()
+    last = 0
     for entry in entries:
-        details = {
-            "entry": entry.entry,
-            "account": entry.account,
-            "uidl": entry.uidl,
-            "identity": entry.identity.hex() if entry.identity else None,
-            "copy": entry.copy,
-            "header": entry.header.hex() if entry.header else None,
-            "octets": entry.octets,
-            "had_at": entry.had_at,
-        }
-        journal.note(Outcome.LEDGER, entry.queue_id or "", details)
+        last = note_entry(journal, entry)
     if entries:
         journal.sync()
+    return last
 
 
 def _oldest_serial(layout: Layout) -> int | None:

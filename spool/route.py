@@ -1,4 +1,6 @@
-"""What is known of the relay, shared through the spool: its SIZE, for fetch; whether the route is open, and the clock that runs only while it is.
+"""What is known of the relay, shared through the spool.
+
+Its SIZE, for fetch; whether the route is open, and the clock that runs only while it is.
 
 **Invariants:** the open clock never runs while the route is closed, so that an outage of the relay ages no message.
 """
@@ -22,7 +24,10 @@ _NAME = "relay"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteState:
-    """The route as it was last noted. `size_octets` is None where the relay names no limit; `open_clock` is milliseconds up to `opened_at`."""
+    """The route as it was last noted.
+
+    `size_octets` is None where the relay names no limit; `open_clock` is milliseconds up to `opened_at`.
+    """
 
     size_known_at: datetime | None = None
     size_octets: int | None = None
@@ -83,6 +88,15 @@ class Route:
         clock = state.clock(now)
         self._save({"open_clock": clock, "opened_at": None, "closed_at": to_ms(closed_at), "trouble": trouble}, events)
 
+    def begin(self) -> RouteState:
+        """Forget whether the route works, at the start of the process, and return what was noted by the last one.
+
+        A clock that was left running by a process that was killed does not count: nobody knows until when it ran.
+        """
+        before = self.state()
+        self._save({"opened_at": None, "closed_at": None, "trouble": None})
+        return before
+
     def stop_clock(self) -> None:
         """Stop the clock at the end of the process: nobody watches the route then."""
         state = self.state()
@@ -94,7 +108,7 @@ class Route:
         statement = insert(models.route).values(row).on_conflict_do_update(index_elements=["name"], set_=values)
         with self._spool.index.write() as connection:
             connection.execute(statement)
-            emit(connection, self._spool.now(), events)
+            emit(connection, events, now=self._spool.now())
 
 
 def _time(milliseconds: int | None) -> datetime | None:

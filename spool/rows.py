@@ -1,6 +1,7 @@
 """Rows of messages: written, moved by the table of transitions, read back as values.
 
-**Invariants:** a state is written only by `move`, which asks `states.next_state` and compares and sets in the caller's transaction.
+**Invariants:** a state is written only by `move`, which asks `states.next_state` and compares and sets in the caller's
+transaction.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ class Stored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A row of the index; `stored` is None once the spool does not hold the bytes (submitted and collected, or a file of Badmail)."""
+    """A row of the index.
+
+    `stored` is None once the spool does not hold the bytes: submitted and collected, or a file of Badmail.
+    """
 
     queue_id: QueueId
     state: State
@@ -88,7 +92,10 @@ def message_row(arrival: Arrival, *, place: Place, segment: int, now: datetime) 
 def badmail_row(
     known: Mapping[str, object], *, queue_id: QueueId, reason: Reason, recipients: Iterable[str], now: datetime
 ) -> dict[str, object]:
-    """The row of a message that is in Badmail from its first moment; `known` gives account, uidl, peer, fetched_at, octets, sha256, sender ..."""
+    """The row of a message that is in Badmail from its first moment.
+
+    `known` gives fetched_at, octets and sha256, and what else is known: account, uidl, peer, sender ...
+    """
     return {
         **_EMPTY,
         **known,
@@ -147,10 +154,11 @@ def record_replay(connection: Connection, arrival: Arrival, *, now: datetime) ->
     child = arrival.origin.queue_id
     done = move(connection, parent, state=State.BADMAIL, trigger=Trigger.REPLAYED, now=now, values={"replay_id": child})
     if done:
-        emit(connection, now, [Replayed(queue_id=parent, account=arrival.origin.account, child=child)])
+        event = Replayed(queue_id=parent, account=arrival.origin.account, child=child)
+        emit(connection, [event], now=now)
 
 
-def set_applied(connection: Connection, owner: str, number: int) -> None:
+def set_applied(connection: Connection, owner: str, *, number: int) -> None:
     """Note the highest journal line whose effect these rows hold."""
     table = models.journals
     connection.execute(
@@ -168,7 +176,7 @@ def select_messages() -> Select[tuple[object, ...]]:
     )
 
 
-def find_message(connection: Connection, layout: Layout, queue_id: str) -> Message:
+def find_message(connection: Connection, queue_id: str, *, layout: Layout) -> Message:
     """Read one message; raises NotFound."""
     row = connection.execute(select_messages().where(models.messages.c.queue_id == queue_id)).first()
     if row is None:

@@ -3,11 +3,12 @@
 A segment is a header and records back to back. A record is a frame, the block and the message:
 
     header   magic, nonce (16 octets), CRC-32 of both; the same once more
-    frame    nonce, queue id (18), block octets (4), message octets (8), CRC-32 of the block, CRC-32 of the frame up to here
+    frame    nonce, queue id (18), block octets (4), message octets (8), CRC-32 of the block, CRC-32 of all these
 
-**Invariants:** a place is handed out only after the bytes it names were synced; after an error a segment is never written or synced again;
-`scan` stops at frames with this segment's nonce and a true checksum alone, so nothing that a sender wrote, who cannot know the nonce, is ever
-taken for a record. A large message is one file without frames: block, then message.
+**Invariants:** a place is handed out only after the bytes it names were synced; after an error a segment is never
+written or synced again; `scan` stops at frames with this segment's nonce and a true checksum alone, so nothing that a
+sender wrote, who cannot know the nonce, is ever taken for a record. A large message is one file without frames: block,
+then message.
 **Failures:** `OSError` from the disk; the writer is then abandoned and says so.
 """
 
@@ -23,9 +24,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from spool.disk import Disk
-from spool.envelope import Digest, Origin, Place
+from spool.envelope import Digest, Origin, Place, Reason
 from spool.layout import partial
-from spool.message_file import MAX_BLOCK_OCTETS, Block, Digester, block, origin_fields, parse_block
+from spool.message_file import MAX_BLOCK_OCTETS, Block, Digester, block, custody_fields, parse_block
 from spool.queue_id import QueueId
 
 NONCE_OCTETS = 16
@@ -69,12 +70,12 @@ class SegmentWriter:
             raise
 
     def append(self, records: Sequence[tuple[QueueId, bytes, bytes]]) -> list[Place]:
-        """Append (queue id, block, message) records and sync them, once; raises OSError, after which the segment is to be abandoned."""
+        """Append (queue id, block, message) records and sync once; raises OSError, and is then to be abandoned."""
         parts: list[bytes] = []
         places: list[Place] = []
         end = self.octets
         for queue_id, head, message in records:
-            parts += (_frame(self._nonce, queue_id, head, len(message)), head, message)
+            parts += (_frame(self._nonce, queue_id, head=head, octets=len(message)), head, message)
             places.append(Place(offset=end + _FRAME_OCTETS, block_octets=len(head), octets=len(message)))
             end += _FRAME_OCTETS + len(head) + len(message)
         self._disk.write(self._fd, b"".join(parts))
@@ -92,7 +93,8 @@ class SegmentWriter:
 class LargeWriter:
     """Streams one large message into its own file, without ever holding it whole.
 
-    The block stands in front of the message but names its length and hash: it is written twice, the second time over the first.
+    The block stands in front of the message but names its length and hash: it is written twice, the second time over
+    the first.
     """
 
     def __init__(self, path: Path, *, disk: Disk, head: Callable[[int, bytes], bytes]) -> None:
@@ -119,7 +121,7 @@ class LargeWriter:
     def finish(self) -> tuple[Digest, Place]:
         """Make the file durable under its name; raises OSError, after which only `discard` is left."""
         digest = self._digester.result()
-        self._disk.overwrite(self._fd, self._head(digest.octets, digest.sha256), 0)
+        self._disk.overwrite(self._fd, self._head(digest.octets, digest.sha256), offset=0)
         self._disk.sync_file(self._fd)
         self._disk.close(self._fd)
         self._fd = -1
@@ -135,13 +137,22 @@ class LargeWriter:
         self._disk.unlink(partial(self.path))
 
 
-def large_head(origin: Origin) -> Callable[[int, bytes], bytes]:
+def large_head(
+    origin: Origin, *, sender: str | None = None, recipients: Sequence[str] = (), objection: Reason | None = None
+) -> Callable[[int, bytes], bytes]:
     """The block of a large message as `LargeWriter` wants it."""
-    return lambda octets, sha256: block(origin_fields(origin, octets=octets, sha256=sha256))
+
+    def head(octets: int, sha256: bytes) -> bytes:
+        fields = custody_fields(
+            origin, octets=octets, sha256=sha256, sender=sender, recipients=recipients, objection=objection
+        )
+        return block(fields)
+
+    return head
 
 
 def read_message(path: Path, place: Place) -> Iterator[bytes]:
-    """Read a message, without its block, in pieces of at most `READ_OCTETS`; raises OSError, EOFError when the file ends too soon."""
+    """Read a message, without its block, in pieces of `READ_OCTETS` at most; raises OSError and EOFError."""
     with open_regular(path) as file:
         file.seek(place.offset + place.block_octets)
         left = place.octets
@@ -160,7 +171,7 @@ def read_block(path: Path, place: Place) -> bytes:
         return file.read(place.block_octets)
 
 
-def matches(path: Path, place: Place, sha256: bytes) -> bool:
+def matches(path: Path, place: Place, *, sha256: bytes) -> bool:
     """Check the bytes of a message against their hash; False also where they are not all there. Raises OSError."""
     known = hashlib.sha256()
     try:
@@ -173,11 +184,11 @@ def matches(path: Path, place: Place, sha256: bytes) -> bool:
 
 def open_regular(path: Path) -> BinaryIO:
     """Open a file of the spool for reading, never through a link; raises OSError."""
-    return open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")  # noqa: SIM115 - the caller closes it
+    return open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
 
 
 def read_nonce(path: Path) -> bytes | None:
-    """The nonce of a segment from either copy of its header, else from its first frame; None where all are damaged. Raises OSError."""
+    """The nonce of a segment, from its header, the copy of it or the first frame; None where all are damaged."""
     with open_regular(path) as file:
         head = file.read(HEADER_OCTETS + _FRAME_OCTETS)
     for start in (0, _HALF_HEADER_OCTETS):
@@ -192,7 +203,8 @@ def read_nonce(path: Path) -> bytes | None:
 def scan(path: Path, nonce: bytes, *, start: int = HEADER_OCTETS) -> Iterator[Record | tuple[int, int]]:
     """Find the records of a segment from `start` on, in order.
 
-    What is not a record, a torn tail or damage, comes as the pair (start, end) of its octets. Memory is bounded whatever the file holds. Raises OSError.
+    What is not a record, a torn tail or damage, comes as the pair (start, end) of its octets. Memory is bounded
+    whatever the file holds. Raises OSError.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -227,7 +239,8 @@ def _find_frame(file: BinaryIO, position: int, *, nonce: bytes, size: int) -> in
     while position < size:
         file.seek(position)
         chunk = file.read(_SCAN_CHUNK + _FRAME_OCTETS)
-        found = chunk.find(nonce)
+        # Only a frame that lies whole in this chunk; one that begins further back is met in the next.
+        found = chunk.find(nonce, 0, _SCAN_CHUNK + NONCE_OCTETS - 1)
         if found < 0:
             position += _SCAN_CHUNK
         elif _parse_frame(chunk[found : found + _FRAME_OCTETS], nonce):
@@ -245,7 +258,7 @@ def _half_header(nonce: bytes) -> bytes:
     return _MAGIC + nonce + _CHECKSUM.pack(zlib.crc32(_MAGIC + nonce))
 
 
-def _frame(nonce: bytes, queue_id: QueueId, head: bytes, octets: int) -> bytes:
+def _frame(nonce: bytes, queue_id: QueueId, *, head: bytes, octets: int) -> bytes:
     frame = _FRAME.pack(nonce, queue_id.encode("ascii"), len(head), octets, zlib.crc32(head))
     return frame + _CHECKSUM.pack(zlib.crc32(frame))
 

@@ -1,7 +1,8 @@
 """What the relay answered for a message, and what follows from it: the values, their journal lines, their rows.
 
-**Invariants:** mixed answers divide a message: the line that names the refused recipients and the new queue id is synced before the Badmail file of that
-id is written, and one transaction notes the accepted recipients, enters the child and lets the rest go on.
+**Invariants:** mixed answers divide a message: the line that names the refused recipients and the new queue id is
+synced before the Badmail file of that id is written, and one transaction notes the accepted recipients, enters the
+child and lets the rest go on.
 """
 
 from __future__ import annotations
@@ -45,8 +46,9 @@ class Answer:
 class Settlement:
     """The end of one attempt: an answer for every recipient that the message still had.
 
-    `next_attempt_at` says when postponed recipients are due; `attempt_clock` is the route's open clock at the attempt, in milliseconds; `has_expired`
-    says that refused means "given up". `child` is the queue id of the refused recipients where others go on.
+    `next_attempt_at` says when postponed recipients are due; `attempt_clock` is the route's open clock at the attempt,
+    in milliseconds; `has_expired` says that refused means "given up". `child` is the queue id of the refused recipients
+    where others go on.
     """
 
     message: Message
@@ -85,13 +87,12 @@ def settlement(
     )
 
 
-def journal_entry(settled: Settlement) -> tuple[Outcome, str, Mapping[str, object]]:
+def journal_entry(settled: Settlement) -> tuple[Outcome, Mapping[str, object]]:
     """The line that remembers a settlement until its rows are committed, and for `spool rebuild` after that."""
     kinds = {answer.verdict for answer in settled.answers}
     outcome = Outcome.MOVED if settled.child else Outcome.SUBMITTED if kinds == {Verdict.ACCEPTED} else Outcome.RESULT
     return (
         outcome,
-        settled.message.queue_id,
         {
             "claim": settled.claim,
             "sha256": settled.message.sha256.hex(),
@@ -145,7 +146,7 @@ def apply(connection: Connection, settled: Settlement, *, now: datetime) -> None
     values = {
         "claim_epoch": None,
         "recipients": [answer.recipient for answer in (whole_refused or rest)],
-        "accepted": [*message.accepted, *(_accepted_json(answer, now) for answer in accepted)],
+        "accepted": [*message.accepted, *(accepted_json(answer, now) for answer in accepted)],
         "reason": reason_json(why),
         "attempts": message.attempts + 1,
         "attempt_clock": settled.attempt_clock,
@@ -157,13 +158,13 @@ def apply(connection: Connection, settled: Settlement, *, now: datetime) -> None
         connection, message.queue_id, state=message.state, trigger=trigger, now=now, values=values, where=[is_ours]
     ):
         return
-    events: list[Event] = [_event(settled, trigger, why)]
+    events: list[Event] = [_event(settled, trigger, why=why)]
     if settled.child:
-        events += _enter_child(connection, settled, refused, now)
-    emit(connection, now, events)
+        events += _enter_child(connection, settled, now=now)
+    emit(connection, events, now=now)
 
 
-def _event(settled: Settlement, trigger: Trigger, why: Reason) -> Event:
+def _event(settled: Settlement, trigger: Trigger, *, why: Reason) -> Event:
     message = settled.message
     queue_id, account = message.queue_id, message.account
     if trigger is Trigger.ACCEPTED:
@@ -174,9 +175,10 @@ def _event(settled: Settlement, trigger: Trigger, why: Reason) -> Event:
     return Refused(queue_id=queue_id, account=account, reason=str(why))
 
 
-def _enter_child(connection: Connection, settled: Settlement, refused: Sequence[Answer], now: datetime) -> list[Event]:
+def _enter_child(connection: Connection, settled: Settlement, *, now: datetime) -> list[Event]:
     message = settled.message
     child = settled.child
+    refused = settled.having(Verdict.REFUSED)
     if child is None:
         return []
     known = {
@@ -200,7 +202,8 @@ def _enter_child(connection: Connection, settled: Settlement, refused: Sequence[
     ]
 
 
-def _accepted_json(answer: Answer, now: datetime) -> dict[str, object]:
+def accepted_json(answer: Answer, now: datetime) -> dict[str, object]:
+    """An acceptance as it stands among the accepted recipients of a message."""
     return {"recipient": answer.recipient, "at": timestamp(now), "reply": str(answer.reason)}
 
 

@@ -1,7 +1,7 @@
 """What validate takes and leaves: staged messages in, ready or refused ones out.
 
-No claim is needed: one process owns the stage, and what it decides is applied by compare-and-set on the state, so that a message which an operator
-held or threw away in between stays as it is.
+No claim is needed: one process owns the stage, and what it decides is applied by compare-and-set on the state, so that
+a message which an operator held or threw away in between stays as it is.
 
 **Invariants:** a refused message is in Badmail, its file synced and its journal line too, before its row says so.
 **Failures:** `SpoolFailed`; nothing of the batch has changed its state then.
@@ -9,7 +9,7 @@ held or threw away in between stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -20,6 +20,7 @@ from spool.badmail import read_badmail, write_badmail
 from spool.envelope import Needs, Reason
 from spool.errors import Damaged, SpoolFailed
 from spool.events import Event, FoundDamaged, Refused, Validated, emit
+from spool.files import newest_serial
 from spool.journal import Journal, Outcome
 from spool.layout import Stage
 from spool.locks import Tenure
@@ -68,7 +69,7 @@ class Staging:
         """Open the journal and finish what an earlier holder began."""
         self._spool = spool
         self._tenure = tenure
-        self._journal = open_journal(spool, tenure.stage)
+        self.journal: Journal = open_journal(spool, tenure.stage)
         self._finish_moves()
 
     def waiting(self, limit: int) -> Sequence[Message]:
@@ -78,42 +79,69 @@ class Staging:
         with self._spool.index.read() as connection:
             return [to_message(row, self._spool.layout) for row in connection.execute(query)]
 
-    def settle(self, findings: Sequence[Finding], *, queued_clock: int = 0) -> None:
+    def settle(self, findings: Sequence[Finding], *, queued_clock: int = 0, extra: Iterable[Event] = ()) -> None:
         """Apply what was found, in one transaction; `queued_clock` is the route's open clock, from which lifetime runs.
 
-        The write lock is held while files and journal lines become durable, so that no line can tell of a move that then does not happen.
+        The write lock is held while files and journal lines become durable, so that no line can tell of a move that
+        then does not happen.
         """
-        with spool_failures("settle"), self._spool.index.write() as connection:
-            self._tenure.check(connection)
-            staged = _still_staged(connection, findings)
-            filed = [self._file(finding) for finding in findings if finding.message.queue_id in staged]
-            if not all(isinstance(finding, Passed) for finding in filed):
-                self._journal.sync()
-            for finding in filed:
-                self._apply(connection, finding, queued_clock)
-            set_applied(connection, self._tenure.stage, self._journal.last)
+        with spool_failures("settle"):
+            self._settle(findings, self._file, queued_clock=queued_clock, extra=extra)
 
     def close(self) -> None:
         """Give the journal back."""
-        self._journal.close()
+        self.journal.close()
+
+    def _settle(
+        self,
+        findings: Sequence[Finding],
+        file: Callable[[Finding], Finding],
+        *,
+        queued_clock: int = 0,
+        extra: Iterable[Event] = (),
+    ) -> None:
+        with self._spool.index.write() as connection:
+            self._tenure.check(connection)
+            self.journal.serial = newest_serial(connection, self.journal.serial)
+            staged = _still_staged(connection, findings)
+            filed = [file(finding) for finding in findings if finding.message.queue_id in staged]
+            if not all(isinstance(finding, Passed) for finding in filed):
+                self.journal.sync()
+            events = [self._apply(connection, finding, queued_clock=queued_clock) for finding in filed]
+            emit(connection, [*events, *extra], now=self._spool.now())
+            set_applied(connection, self._tenure.stage, number=self.journal.last)
 
     def _file(self, finding: Finding) -> Finding:
-        """Bring what must be durable before the commit to disk: the Badmail file and the journal line."""
+        """Bring what must be durable before the commit to disk: the Badmail file, then the journal line."""
         match finding:
             case Rejected(message=message, reason=reason):
                 try:
                     # The envelope of a refused message is what we know; the operator mends it at replay.
-                    write_badmail(self._spool, _as_filed(message, finding.sender, finding.recipients), reason)
+                    write_badmail(
+                        self._spool,
+                        _as_filed(message, sender=finding.sender, recipients=finding.recipients),
+                        reason=reason,
+                    )
                 except Damaged as error:
-                    return self._file(Unreadable(message=message, what=error.what))
-                note_exit(self._journal, Outcome.BADMAIL, message, reason=reason)
+                    return self._note(Unreadable(message=message, what=error.what))
+            case Passed() | Unreadable():
+                pass
+        return self._note(finding)
+
+    def _note(self, finding: Finding) -> Finding:
+        """Note in the journal that the message leaves the queue, where it does."""
+        match finding:
+            case Rejected(message=message, reason=reason):
+                filed = _as_filed(message, sender=finding.sender, recipients=finding.recipients)
+                note_exit(self.journal, filed, outcome=Outcome.BADMAIL, reason=reason)
             case Unreadable(message=message, what=what):
-                self._journal.note(Outcome.DAMAGED, message.queue_id, {"what": what})
+                self.journal.note(Outcome.DAMAGED, message.queue_id, details={"what": what})
             case Passed():
                 pass
         return finding
 
-    def _apply(self, connection: Connection, finding: Finding, queued_clock: int) -> None:
+    def _apply(self, connection: Connection, finding: Finding, *, queued_clock: int) -> Event:
+        """Move the message, which is staged in this very transaction; answers the event that tells of it."""
         message = finding.message
         now = self._spool.now()
         values: dict[str, object]
@@ -144,33 +172,28 @@ class Staging:
                 trigger = Trigger.FOUND_DAMAGED
                 values = {"reason": reason_json(Reason(stage="spool", text=what))}
                 event = FoundDamaged(queue_id=message.queue_id, account=message.account, what=what)
-        if move(connection, message.queue_id, state=State.STAGED, trigger=trigger, now=now, values=values):
-            emit(connection, now, [event])
+        move(connection, message.queue_id, state=State.STAGED, trigger=trigger, now=now, values=values)
+        return event
 
     def _finish_moves(self) -> None:
         """Complete moves to Badmail whose file is whole but whose row was not committed."""
-        self._spool.disk.sync_directory(self._spool.layout.badmail)
-        unfinished = list(unfinished_moves(self._spool, State.STAGED))
         with spool_failures("finish"):
-            for message, reason in unfinished:
-                note_exit(self._journal, Outcome.BADMAIL, message, reason=reason)
-            self._journal.sync()
-            with self._spool.index.write() as connection:
-                self._tenure.check(connection)
-                for message, reason in unfinished:
-                    finding = Rejected(
-                        message=message,
-                        reason=reason,
-                        recipients=message.recipients,
-                        subject=message.subject,
-                        sender=message.sender,
-                    )
-                    self._apply(connection, finding, 0)
-                set_applied(connection, self._tenure.stage, self._journal.last)
+            self._spool.disk.sync_directory(self._spool.layout.badmail)
+            unfinished = [
+                Rejected(
+                    message=message,
+                    reason=reason,
+                    recipients=message.recipients,
+                    subject=message.subject,
+                    sender=message.sender,
+                )
+                for message, reason in unfinished_moves(self._spool, State.STAGED)
+            ]
+            self._settle(unfinished, self._note)
 
 
 def unfinished_moves(spool: Spool, *states: State) -> Iterator[tuple[Message, Reason]]:
-    """Messages in `states` that have a whole Badmail file already, with the reason that it gives, as the file knows them."""
+    """Messages in `states` that have a whole Badmail file already, as the file knows them, with its reason."""
     names = [path.name.partition(".")[0] for path in spool.layout.badmail.glob("*.eml")]
     table = models.messages
     for start in range(0, len(names), 500):
@@ -180,26 +203,26 @@ def unfinished_moves(spool: Spool, *states: State) -> Iterator[tuple[Message, Re
         for message in found:
             file = read_badmail(spool, message.queue_id)
             if file is not None:
-                yield _as_filed(message, file.sender, file.recipients), file.reason
+                yield _as_filed(message, sender=file.sender, recipients=file.recipients), file.reason
 
 
 def open_journal(spool: Spool, stage: Stage) -> Journal:
     """Open a stage's journal for its holder; numbers go on above what the index has applied."""
     with spool.index.read() as connection:
         applied = connection.execute(models.journals.select().where(models.journals.c.owner == stage)).first()
-        serial = connection.exec_driver_sql("SELECT max(serial) FROM segments").scalar()
+        serial = newest_serial(connection)
     with spool_failures("journal"):
         journal = Journal(
             spool.layout.journal(stage), disk=spool.disk, now_ms=spool.now_ms, floor=applied.applied if applied else 0
         )
-    journal.serial = serial or 0
+    journal.serial = serial
     return journal
 
 
-def note_exit(journal: Journal, outcome: Outcome, message: Message, *, reason: Reason) -> int:
+def note_exit(journal: Journal, message: Message, *, outcome: Outcome, reason: Reason) -> int:
     """Note that a message leaves the queue."""
     details = {"recipients": list(message.recipients), "sha256": message.sha256.hex(), "reply": str(reason)}
-    return journal.note(outcome, message.queue_id, details)
+    return journal.note(outcome, message.queue_id, details=details)
 
 
 @contextmanager
@@ -218,5 +241,5 @@ def _still_staged(connection: Connection, findings: Sequence[Finding]) -> set[st
     return set(connection.execute(query).scalars())
 
 
-def _as_filed(message: Message, sender: str | None, recipients: tuple[str, ...]) -> Message:
+def _as_filed(message: Message, *, sender: str | None, recipients: tuple[str, ...]) -> Message:
     return replace(message, sender=sender, recipients=recipients)

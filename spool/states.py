@@ -1,7 +1,7 @@
 """The state machine of a message: states, triggers and the table of transitions.
 
-**Invariants:** this table alone says what may follow what; whoever changes a state asks `next_state` and writes its answer by
-compare-and-set. A final state is never left. A claim is not a state.
+**Invariants:** this table alone says what may follow what; whoever changes a state asks `next_state` and writes its
+answer by compare-and-set. A final state is never left. A claim is not a state.
 **Failures:** `ForbiddenTransition` for an edge that the table does not have.
 """
 

@@ -1,4 +1,4 @@
-"""Alembic's environment: run in the connection that the program hands over, or on the database that `alembic.ini` names."""
+"""Alembic's environment: in the connection that the program hands over, or on the database of `alembic.ini`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,235 @@
+"""The read side of the spool: what listings, status and the supervisor look at. Values come back, no rows.
+
+**Invariants:** nothing here changes the spool or creates one; only its owner reads it, so that SQLite leaves no file
+of another user behind.
+**Failures:** `SpoolUnusable` where there is no spool, `PermissionRefused` for another user, `IndexLost`, `NotFound`,
+`SpoolFailed`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import func, or_, select
+
+from spool import models
+from spool.disk import Disk
+from spool.errors import IndexLost, PermissionRefused, SpoolFailed, SpoolUnusable
+from spool.events import Level, LoggedEvent, read_events
+from spool.index import Index, require_sqlite, schema_revision
+from spool.layout import Layout, Stage
+from spool.models import SCHEMA_REVISION, from_ms
+from spool.opening import Spool, utc_now
+from spool.rows import Message, find_message, select_messages, to_message
+from spool.states import FINAL, State
+
+_QUEUED = (State.READY, State.DEFERRED)
+_WAITING = frozenset(State) - FINAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateTotal:
+    """The messages in one state; `oldest_at` is when the oldest was fetched."""
+
+    state: State
+    messages: int = 0
+    octets: int = 0
+    oldest_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a drain waits for: what is staged, and what of the queue is `movable`: due now, or under way."""
+
+    staged: int
+    queued: int
+    movable: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRecord:
+    """A stage as its last holder noted it; `is_running` is looked up now."""
+
+    stage: Stage
+    is_running: bool
+    pid: int | None
+    started_at: datetime | None
+    stopped_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """What the spool takes on disk; `size` is in octets."""
+
+    segments: int
+    segment_octets: int
+    large: int
+    large_octets: int
+    index_octets: int
+    free_octets: int
+
+
+def open_for_reading(directory: Path, *, any_revision: bool = False, now: Callable[[], datetime] = utc_now) -> Spool:
+    """Open a spool that exists, without changing it; `any_revision`: also where the index is to be upgraded."""
+    layout = Layout(directory.absolute())
+    try:
+        owner = layout.root.stat().st_uid
+        if owner != os.geteuid():
+            raise PermissionRefused(f"{layout.root} belongs to uid {owner}, this process is uid {os.geteuid()}")
+        has_index = layout.index.stat().st_size > 0 if layout.index.exists() else False
+    except FileNotFoundError:
+        raise SpoolUnusable(f"there is no spool at {layout.root} yet: the first `pop3connector run` makes it") from None
+    except PermissionError as error:
+        raise PermissionRefused(f"{error.filename}: {error.strerror}; the spool must belong to its user") from error
+    except OSError as error:
+        raise SpoolFailed(f"{error.filename}: {error.strerror}") from error
+    if not has_index:
+        raise IndexLost(f"the index {layout.index} is missing or empty: run `pop3connector spool rebuild`")
+    require_sqlite()
+    index = Index(layout.index)
+    revision = schema_revision(index)
+    if revision != SCHEMA_REVISION and not any_revision:
+        index.close()
+        raise SpoolUnusable(f"the index is at schema {revision}, not {SCHEMA_REVISION}: run `pop3connector db upgrade`")
+    return Spool(layout=layout, disk=Disk(), index=index, now=now)
+
+
+def messages(spool: Spool, states: Collection[State] = _WAITING) -> Sequence[Message]:
+    """The messages in these states, oldest first; by default what is not finished."""
+    table = models.messages
+    query = select_messages().where(table.c.state.in_(states)).order_by(table.c.queue_id)
+    with spool.index.read() as connection:
+        return [to_message(row, spool.layout) for row in connection.execute(query)]
+
+
+def message(spool: Spool, queue_id: str) -> Message:
+    """One message; raises NotFound."""
+    with spool.index.read() as connection:
+        return find_message(connection, queue_id, layout=spool.layout)
+
+
+def totals(spool: Spool) -> Mapping[State, StateTotal]:
+    """Number, octets and age of the messages in every state."""
+    columns = models.messages.c
+    query = select(
+        columns.state, func.count(), func.coalesce(func.sum(columns.octets), 0), func.min(columns.fetched_at)
+    ).group_by(columns.state)
+    with spool.index.read() as connection:
+        found = [
+            StateTotal(state=State(state), messages=count, octets=octets, oldest_at=from_ms(oldest))
+            for state, count, octets, oldest in connection.execute(query)
+        ]
+    return {state: StateTotal(state=state) for state in State} | {total.state: total for total in found}
+
+
+def work(spool: Spool) -> Work:
+    """What there is to do, in one consistent look."""
+    columns = models.messages.c
+    due = or_(
+        columns.claim_epoch.is_not(None), columns.next_attempt_at.is_(None), columns.next_attempt_at <= spool.now_ms()
+    )
+    count = select(func.count()).select_from(models.messages)
+    with spool.index.read() as connection:
+        return Work(
+            staged=connection.execute(count.where(columns.state == State.STAGED)).scalar_one(),
+            queued=connection.execute(count.where(columns.state.in_(_QUEUED))).scalar_one(),
+            movable=connection.execute(count.where(columns.state.in_(_QUEUED), due)).scalar_one(),
+        )
+
+
+def stage_records(spool: Spool) -> Sequence[StageRecord]:
+    """All four stages."""
+    with spool.index.read() as connection:
+        rows = {row.stage: row for row in connection.execute(select(models.stages))}
+    records = []
+    for stage in Stage:
+        row = rows.get(stage)
+        records.append(
+            StageRecord(
+                stage=stage,
+                is_running=is_running(spool, stage),
+                pid=row.pid if row else None,
+                started_at=from_ms(row.started_at) if row and row.started_at is not None else None,
+                stopped_at=from_ms(row.stopped_at) if row and row.stopped_at is not None else None,
+            )
+        )
+    return records
+
+
+def is_running(spool: Spool, stage: Stage) -> bool:
+    """Whether a process has the stage's doorbell, which it loses when it dies; the lock is left alone."""
+    try:
+        fd = os.open(spool.layout.doorbell(stage), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ENOENT):
+            return False
+        raise SpoolFailed(f"{error.filename}: {error.strerror}") from error
+    os.close(fd)
+    return True
+
+
+def files(spool: Spool) -> Files:
+    """What lies on disk."""
+    layout = spool.layout
+    segments = _sizes(layout.segments)
+    large = _sizes(layout.large)
+    return Files(
+        segments=len(segments),
+        segment_octets=sum(segments),
+        large=len(large),
+        large_octets=sum(large),
+        index_octets=sum(_sizes(layout.root, prefix=layout.index.name)),
+        free_octets=spool.free_octets(),
+    )
+
+
+def left_at_provider(spool: Spool) -> int:
+    """How many messages stay at the provider, for their size or because their sessions broke."""
+    with spool.index.read() as connection:
+        return connection.execute(select(func.count()).select_from(models.left)).scalar_one()
+
+
+def events(
+    spool: Spool,
+    *,
+    after: int = 0,
+    account: str | None = None,
+    level: Level = Level.DEBUG,
+    queue_id: str | None = None,
+    last: int | None = None,
+) -> Sequence[LoggedEvent]:
+    """Read the operational log; see `spool.events.read_events`."""
+    with spool.index.read() as connection:
+        return read_events(connection, after=after, account=account, level=level, queue_id=queue_id, last=last)
+
+
+def last_event(spool: Spool) -> int:
+    """The number of the newest event; 0 where there is none."""
+    with spool.index.read() as connection:
+        return connection.execute(select(func.max(models.events.c.event))).scalar() or 0
+
+
+def event_counts(spool: Spool, *, after: int) -> Mapping[str, int]:
+    """How many events of each name there are behind number `after`."""
+    columns = models.events.c
+    query = select(columns.name, func.count()).where(columns.event > after).group_by(columns.name)
+    with spool.index.read() as connection:
+        return dict(connection.execute(query).all())
+
+
+def _sizes(directory: Path, prefix: str = "") -> list[int]:
+    """The octets of each file; one that vanishes meanwhile was collected and does not count."""
+    found = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name.startswith(prefix) and entry.is_file(follow_symlinks=False):
+                try:
+                    found.append(entry.stat(follow_symlinks=False).st_size)
+                except FileNotFoundError:
+                    continue
+    return found

@@ -1,0 +1,158 @@
+"""The fetch stage between an embedded POP3 server and a spool, in one event loop, with a clock that is moved by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import ssl
+from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import cast
+
+from sqlalchemy import text
+
+from pipeline.demo.pop3_server import Maildrop, Manners, Pop3Server, Pop3Session, StoredMessage
+from spool.accounts import Accounts, AccountState
+from spool.disk import Disk
+from spool.envelope import Uidl
+from spool.layout import Stage
+from spool.opening import take_stage
+from spool.rows import Message
+from spool.segments import read_message
+from stages.fetch.stage import FetchStage
+from stages.runner import Mode, Outcome, Runtime
+from stages.settings import AccountSettings, Settings, TlsMode
+from tests.support.settings import account, default_settings
+from tests.support.spools import Clock, logged, make_spool, message
+
+
+def mail(number: int, body: str = "Hello.") -> bytes:
+    """A small message that no other number has."""
+    head = f"From: a@example.org\r\nMessage-Id: <{number}@example.org>\r\nSubject: {number}\r\n"
+    return f"{head}\r\n{body}\r\n".encode()
+
+
+class Provider(Pop3Server):
+    """A server with one maildrop, whose kind of session and manners may change between polls."""
+
+    def __init__(
+        self,
+        messages: Iterable[bytes] = (),
+        *,
+        session: type[Pop3Session] = Pop3Session,
+        manners: Manners = Manners(),
+        user: str = "sales",
+    ) -> None:
+        self.kind = session
+        self.user = user
+        super().__init__(
+            {user: ("secret", messages)}, manners, session=cast(type[Pop3Session], self._new_session)
+        )
+
+    @property
+    def drop(self) -> Maildrop:
+        """The maildrop itself."""
+        return self._maildrops[self.user]
+
+    @property
+    def commands(self) -> list[str]:
+        """What the client said in the last session."""
+        return self.sessions[-1].commands
+
+    def said(self, verb: str) -> list[str]:
+        """All commands of that name, of all sessions."""
+        return [line for session in self.sessions for line in session.commands if line.split(" ")[0] == verb]
+
+    def put(self, uidl: bytes, content: bytes) -> None:
+        """Put a message into the maildrop under a UIDL of the test's choice."""
+        self.drop.messages.append(StoredMessage(uidl=uidl, content=content))
+
+    def _new_session(
+        self,
+        maildrops: Mapping[str, Maildrop],
+        manners: Manners,
+        *,
+        challenge: bytes,
+        offered_tls: ssl.SSLContext | None,
+    ) -> Pop3Session:
+        return self.kind(maildrops, manners, challenge=challenge, offered_tls=offered_tls)
+
+
+class Fetching:
+    """A spool, and polls that fetch into it."""
+
+    def __init__(self, directory: Path, *, disk: Disk | None = None) -> None:
+        self.clock = Clock()
+        self.spool = make_spool(directory, clock=self.clock, disk=disk)
+        self.settings = default_settings(directory)
+        self.fetch(max_message_octets=100_000_000)
+        self.leave: timedelta | None = timedelta(0)
+
+    def fetch(self, **changes: object) -> None:
+        """Change settings of the section `fetch`."""
+        fetch = dataclasses.replace(self.settings.fetch, **changes)  # type: ignore[arg-type]  # names are the tests'
+        self.settings = dataclasses.replace(self.settings, fetch=fetch)
+
+    def poll(self, *providers: Provider, mode: Mode = Mode.ONCE) -> Outcome:
+        """Let a fetch process poll the providers' accounts; time passes first."""
+        self.clock.advance(timedelta(hours=1))
+        return asyncio.run(self._poll(providers, mode))
+
+    async def _poll(self, providers: Iterable[Provider], mode: Mode) -> Outcome:
+        async with AsyncExitStack() as stack:
+            accounts = tuple([self._account(await stack.enter_async_context(provider)) for provider in providers])
+            return await run_fetch(self, dataclasses.replace(self.settings, accounts=accounts), mode=mode)
+
+    def _account(self, provider: Provider) -> AccountSettings:
+        return dataclasses.replace(
+            account(provider.user),
+            host="127.0.0.1",
+            port=provider.port,
+            tls=TlsMode.NONE,
+            leave_on_server=self.leave,
+        )
+
+    def messages(self) -> list[Message]:
+        """All messages in custody, in the order of admission."""
+        query = text("SELECT queue_id FROM messages ORDER BY rowid")
+        with self.spool.index.read() as connection:
+            found = list(connection.execute(query).scalars())
+        return [message(self.spool, queue_id) for queue_id in found]
+
+    def contents(self) -> list[bytes]:
+        """The octets of all messages in custody."""
+        return [
+            b"".join(read_message(found.stored.path, found.stored.place))
+            for found in self.messages()
+            if found.stored is not None
+        ]
+
+    def state(self, name: str = "sales") -> AccountState:
+        """What is remembered of an account."""
+        return Accounts(self.spool).states()[name]
+
+    def left(self, name: str = "sales") -> list[Uidl]:
+        """What stays at the provider."""
+        return [left.uidl for left in Accounts(self.spool).left(name)]
+
+    def events(self, name: str) -> list[str]:
+        """The texts of all events of that name."""
+        return [event.text for event in logged(self.spool) if event.name == name]
+
+
+async def run_fetch(fetching: Fetching, settings: Settings, *, mode: Mode) -> Outcome:
+    """Be the fetch process for the length of its work."""
+    stage = FetchStage()
+    with take_stage(fetching.spool, Stage.FETCH) as tenure:
+        runtime = Runtime(settings, fetching.spool, tenure, mode=mode)
+        try:
+            await runtime.call(lambda: stage.begin(runtime))
+            runtime.listen()
+            try:
+                return await stage.work(runtime)
+            finally:
+                await runtime.call(lambda: stage.end(runtime))
+        finally:
+            runtime.close()
