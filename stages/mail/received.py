@@ -58,6 +58,17 @@ def trace_field(hop: Hop, *, peer_address: str | None, queue_id: str, fetched_at
     return _folded(["Received:", *clauses[:-1], clauses[-1] + ";", _date(fetched_at)])
 
 
+def peer_text(host: str, address: str) -> str:
+    """A server's name and numeric address as the spool keeps them: `pop.isp.example [192.0.2.1]`."""
+    return f"{host} [{address}]"
+
+
+def split_peer(text: str) -> tuple[str, str | None]:
+    """Undo `peer_text`; total on any text. The address is None where the text has none."""
+    host, bracket, address = text.partition(" [")
+    return host, (address.removesuffix("]") or None) if bracket else None
+
+
 def is_ours(value: bytes, hop: Hop) -> bool:
     """Whether a Received value is a trace field that we wrote for this account; relays may have folded it anew."""
     match = _OURS.match(b" ".join(value.split()))

@@ -13,7 +13,7 @@ octet.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spool.message_file import MAX_BLOCK_OCTETS, PREFIX, RECEIVER, SENDER, Block, parse_block
 from spool.queue_id import QueueId
@@ -59,14 +59,36 @@ class PickupMessage:
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """The file names no envelope that could be used; `reason` is one safe line."""
+    """The file names no envelope that could be used; `reason` is one safe line, `rest` is where its message begins."""
 
     reason: str
+    rest: int = 0
 
 
 def read_top(top: bytes) -> PickupMessage | Unusable:
     """Read the first `TOP_OCTETS` of a file, or all of a shorter one."""
     block = _block(top)
+    found = _read(block, top)
+    return replace(found, rest=block.end) if isinstance(found, Unusable) else found
+
+
+def refused_recipients(
+    recipients: Iterable[str], *, accept_domains: Iterable[str], known: Iterable[str]
+) -> tuple[str, ...]:
+    """The recipients that a file may not be sent to.
+
+    They are those outside `accept_domains`, but for the recipients that the hinted queue id had (`known`).
+    """
+    domains = {domain.lower() for domain in accept_domains}
+    had = set(map(_comparable, known))
+    return tuple(
+        recipient
+        for recipient in recipients
+        if recipient.rpartition("@")[2].lower() not in domains and _comparable(recipient) not in had
+    )
+
+
+def _read(block: Block, top: bytes) -> PickupMessage | Unusable:
     sender = _sender(block)
     if isinstance(sender, Unusable):
         return sender
@@ -88,22 +110,6 @@ def read_top(top: bytes) -> PickupMessage | Unusable:
     if len(recipients) > MAX_RECIPIENTS:
         return Unusable(f"more than {MAX_RECIPIENTS} recipients")
     return PickupMessage(sender=sender, recipients=recipients, hint=_hint(block), header=header, rest=rest)
-
-
-def refused_recipients(
-    recipients: Iterable[str], *, accept_domains: Iterable[str], known: Iterable[str]
-) -> tuple[str, ...]:
-    """The recipients that a file may not be sent to.
-
-    They are those outside `accept_domains`, but for the recipients that the hinted queue id had (`known`).
-    """
-    domains = {domain.lower() for domain in accept_domains}
-    had = set(map(_comparable, known))
-    return tuple(
-        recipient
-        for recipient in recipients
-        if recipient.rpartition("@")[2].lower() not in domains and _comparable(recipient) not in had
-    )
 
 
 def _block(top: bytes) -> Block:

@@ -14,7 +14,7 @@ dropped; `ProtocolViolation` and `NetworkError` mean the same.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -124,31 +124,52 @@ class OutOfStep(PeerBroke):
 
 
 async def retrieve(
-    conversation: Conversation, requests: Sequence[Retrieval], *, window: Window = ONE_BY_ONE
-) -> AsyncIterator[RetrievalEvent]:
-    """Retrieve the messages in the given order."""
-    waiting = deque(requests)
+    conversation: Conversation, requests: Iterable[Retrieval], *, window: Window = ONE_BY_ONE
+) -> AsyncGenerator[RetrievalEvent, None]:
+    """Retrieve the messages in the given order.
+
+    A request is taken from `requests` when there is room for it, so that whoever supplies them can stop in time: the
+    messages asked for so far still come, and the session goes on.
+    """
+    waiting = _Waiting(requests)
     sent: deque[Retrieval] = deque()
-    while waiting or sent:
+    while sent or waiting.head() is not None:
         # Topped up when half empty: one write for many commands.
         if not sent:
             await conversation.be_idle()
-        if waiting and len(sent) <= window.messages // 2:
+        if len(sent) <= window.messages // 2:
             await _send(conversation, _top_up(waiting, sent, window=window), with_sentinels=window.sentinels)
         async for event in _receive(conversation, sent.popleft(), window=window):
             yield event
 
 
-def _top_up(waiting: deque[Retrieval], sent: deque[Retrieval], *, window: Window) -> list[Retrieval]:
+class _Waiting:
+    """The requests that were not sent yet."""
+
+    def __init__(self, requests: Iterable[Retrieval]) -> None:
+        self._requests = iter(requests)
+        self._head: Retrieval | None = None
+
+    def head(self) -> Retrieval | None:
+        if self._head is None:
+            self._head = next(self._requests, None)
+        return self._head
+
+    def take(self) -> None:
+        self._head = None
+
+
+def _top_up(waiting: _Waiting, sent: deque[Retrieval], *, window: Window) -> list[Retrieval]:
     """Move from `waiting` to `sent` what fits into the window; return it."""
     octets = sum(request.octets or 0 for request in sent)
     added: list[Retrieval] = []
-    while waiting and len(sent) < window.messages:
-        octets += waiting[0].octets or 0
+    while len(sent) < window.messages and (request := waiting.head()) is not None:
+        octets += request.octets or 0
         if sent and octets > window.octets:
             break
-        added.append(waiting.popleft())
-        sent.append(added[-1])
+        waiting.take()
+        added.append(request)
+        sent.append(request)
     return added
 
 

@@ -1,6 +1,7 @@
 """Build the commands that we send; the only place where text becomes SMTP command octets.
 
-**Invariants:** a command is one line; no CR, LF, NUL, control, space, `<` or `>` of an address or name reaches it.
+**Invariants:** a command is one line; no CR, LF, NUL or control of an address or name reaches it, and no space, `<` or
+`>` but those between the quotes of a quoted local part.
 
 **Failures:** `OurBug` for an address that could carry a second command: `validate` lets none through, so it is
 never a verdict on a message. `ValueError` for a name or credential from the configuration that cannot be sent.
@@ -15,8 +16,10 @@ from stages.errors import OurBug
 from stages.secret import Secret
 from stages.smtp.replies import Extensions, Phase
 
-# RFC 5321 section 4.1.2: quoted local parts may hold spaces and angle brackets; the design forbids them outright.
-_FORBIDDEN_IN_ADDRESS = re.compile(r"[\x00-\x20<>\x7f-\xa0\u2028\u2029\ud800-\udfff]")
+# What is in no address, quoted or not: controls, and what some software takes for a line end or a blank.
+_NEVER = r"\x00-\x1f\x7f-\xa0\u2028\u2029\ud800-\udfff"
+# RFC 5321 section 4.1.2: between the quotes of a quoted local part space and angle brackets are ordinary characters.
+_ADDRESS = re.compile(rf"""(?:"(?:[^"\\{_NEVER}]|\\[^{_NEVER}])*"@)?[^ <>{_NEVER}]*""")
 _DOMAIN = re.compile(
     r"(?=.{1,255}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
 )
@@ -40,7 +43,7 @@ class Envelope:
         if not self.recipients or not all(self.recipients):
             raise OurBug("an envelope without recipients, or with an empty one")
         for address in (self.reverse_path, *self.recipients):
-            if _FORBIDDEN_IN_ADDRESS.search(address):
+            if not _ADDRESS.fullmatch(address):
                 raise OurBug(f"an address that validation should have stopped: {address!r}")
             if not address.isascii() and not self.smtputf8:
                 raise OurBug(f"an address that needs SMTPUTF8 in an envelope that does not ask for it: {address!r}")

@@ -77,9 +77,13 @@ class TransactionResult:
 
 
 def objection_to(envelope: Envelope, offered: Extensions) -> Objection | None:
-    """Say what makes this message impossible at a relay that offers these extensions (RFC 1870, RFC 6531)."""
+    """Say what makes this message impossible at a relay that offers these extensions (RFC 1870, RFC 6531).
+
+    Octets over 127 in a header field, which want SMTPUTF8 too, are sent as they are: most relays let them pass.
+    """
     if offered.size is not None and envelope.octets > offered.size:
         return Objection.SIZE
-    if envelope.smtputf8 and not offered.smtputf8:
+    is_ascii = all(address.isascii() for address in (envelope.reverse_path, *envelope.recipients))
+    if not is_ascii and not offered.smtputf8:
         return Objection.SMTPUTF8
     return None

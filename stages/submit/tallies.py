@@ -1,7 +1,7 @@
 """Count what one reply cannot show: a message that breaks sessions, a session near its end, a route that refuses all.
 
 **Invariants:** pure values and functions; each value belongs to its owner (a message, the route) and is replaced, never
-changed. The counts live in the memory of the stage: after a restart they begin anew, which only delays a decision.
+changed. A message's breaks are kept with its row; the counts of the route live in the memory of the stage.
 """
 
 from __future__ import annotations

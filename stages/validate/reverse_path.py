@@ -36,8 +36,8 @@ class Unusable:
     header: str = ""
 
 
-def derive(header: Header, default_domain: str) -> ReversePath | Unusable:
-    """Derive the reverse-path; a bare local part is completed by `default_domain`."""
+def derive(header: Header, default_domain: str | None) -> ReversePath | Unusable:
+    """Derive the reverse-path; a bare local part is completed by `default_domain`, or unusable where that is None."""
     found = (field for field in map(header.first, _SOURCES) if field)
     source = next(found, None)
     if source is None:
@@ -55,7 +55,7 @@ def derive(header: Header, default_domain: str) -> ReversePath | Unusable:
             assert_never(parsed)
 
 
-def _read(field: Field, default_domain: str) -> Parsed:
+def _read(field: Field, default_domain: str | None) -> Parsed:
     parsed = first_mailbox(field.value, default_domain)
     if field.name != b"return-path":
         # RFC 5322 section 3.4: an author is a mailbox; only a Return-Path may be null.

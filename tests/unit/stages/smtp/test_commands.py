@@ -32,6 +32,28 @@ def test_an_address_that_could_carry_a_command_makes_no_envelope(offender: str) 
         envelope("", f"r{offender}@corp.example", smtputf8=True)
 
 
+@pytest.mark.parametrize("address", ['"first last"@x.example', '"a>b<c"@x.example', r'"say \"hi\" > all"@x.example'])
+def test_a_quoted_local_part_may_hold_space_and_angle_brackets(address: str) -> None:
+    """RFC 5321 section 4.1.2: they are its own between the quotes."""
+    assert mail(envelope(address), Extensions()).wire == f"MAIL FROM:<{address}>\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        '"a\r\nb"@x.example',
+        '"a\\\nb"@x.example',
+        '"a\0b"@x.example',
+        '"a"b> c@x.example',
+        r'"a\"@x> c',
+        '"a" <b@x.example',
+    ],
+)
+def test_what_is_not_between_quotes_is_not_excused_by_them(address: str) -> None:
+    with pytest.raises(OurBug):
+        envelope(address)
+
+
 @pytest.mark.parametrize("recipients", [(), ("",), ("r@corp.example", "")])
 def test_an_envelope_without_a_recipient_is_no_envelope(recipients: tuple[str, ...]) -> None:
     with pytest.raises(OurBug):

@@ -1,0 +1,193 @@
+"""What an operator may want to know of polls and of the messages that stay at the provider."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from spool.events import Event, Level
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollSucceeded(Event):
+    """A poll took messages into custody. A poll that finds nothing new leaves no event; `status` has its time."""
+
+    says: ClassVar[str] = (
+        "polled: {messages} messages, {octets} octets in {seconds} s; {remote_messages} remain at the provider"
+    )
+    messages: int
+    octets: int
+    seconds: float
+    remote_messages: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollFailed(Event):
+    """A poll did not end well; what was taken into custody before stays, the account is polled again when due."""
+
+    level: ClassVar[Level] = Level.WARNING
+    says: ClassVar[str] = "poll failed: {error}"
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountRecovered(Event):
+    """An account whose polls failed works again."""
+
+    says: ClassVar[str] = "polled again after {failures} failures"
+    failures: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOversize(Event):
+    """A message is larger than the limit and stays at the provider; said once for each message."""
+
+    level: ClassVar[Level] = Level.WARNING
+    says: ClassVar[str] = (
+        "left at the provider: UIDL {uidl}, {octets} octets, the limit is {limit_octets} ({limit_source})"
+    )
+    uidl: str
+    octets: int
+    limit_octets: int
+    limit_source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizesWait(Event):
+    """Large messages wait at the provider because the relay has not yet told its size limit."""
+
+    says: ClassVar[str] = "{messages} large messages wait until the relay tells its size limit"
+    messages: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageBroke(Event):
+    """The session broke while this message was retrieved; it comes last from now on."""
+
+    level: ClassVar[Level] = Level.WARNING
+    says: ClassVar[str] = "message {number}, UIDL {uidl}, broke the session ({breaks}): {error}"
+    number: int
+    uidl: str
+    breaks: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftBroken(Event):
+    """A message broke three sessions: it stays at the provider and is tried once a day."""
+
+    level: ClassVar[Level] = Level.ERROR
+    says: ClassVar[str] = "left at the provider: UIDL {uidl} broke {breaks} sessions; it is tried once a day"
+    uidl: str
+    breaks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrievalRefused(Event):
+    """The server would not give a message, or gave it without an octet; it stays and is asked for again."""
+
+    level: ClassVar[Level] = Level.WARNING
+    says: ClassVar[str] = "message {number}, UIDL {uidl}, was not given: {reply}"
+    number: int
+    uidl: str
+    reply: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeletionRefused(Event):
+    """The server did not mark messages as deleted; they are in custody, and deletion is asked for again."""
+
+    level: ClassVar[Level] = Level.WARNING
+    says: ClassVar[str] = "{messages} deletions refused: {reply}"
+    messages: int
+    reply: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuitRefused(Event):
+    """The server did not confirm the end of a session in which messages were deleted; the next listing tells."""
+
+    level: ClassVar[Level] = Level.WARNING
+    says: ClassVar[str] = "QUIT was not confirmed: {messages} deletions may not have happened"
+    messages: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundAgain(Event):
+    """Messages that were in custody already were still shown; they were compared and, where wanted, only deleted."""
+
+    says: ClassVar[str] = "{messages} messages were had already; {deletions} of them are deleted now"
+    messages: int
+    deletions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UidlReused(Event):
+    """A UIDL that we know stands for another message now; that one is taken as new mail."""
+
+    says: ClassVar[str] = "UIDL {uidl} stands for another message now"
+    uidl: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UidlsDoubted(Event):
+    """The server's UIDLs cannot be relied on: every message is downloaded and compared by content."""
+
+    level: ClassVar[Level] = Level.WARNING
+    says: ClassVar[str] = "UIDLs are doubted ({reason}): all messages are compared by content"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FellOutOfStep(Event):
+    """What came did not fit what was asked for; nothing unconfirmed was kept, the account goes on one by one."""
+
+    level: ClassVar[Level] = Level.WARNING
+    says: ClassVar[str] = "out of step: {error}; going on one by one"
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListingsDisagree(Event):
+    """STAT and LIST tell different numbers of messages; LIST is followed."""
+
+    level: ClassVar[Level] = Level.WARNING
+    says: ClassVar[str] = "STAT tells {told} messages, LIST shows {listed}"
+    told: int
+    listed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainTextLogin(Event):
+    """The account logs in without TLS: whoever listens has its mail, and its password unless APOP is used."""
+
+    level: ClassVar[Level] = Level.WARNING
+    says: ClassVar[str] = "logged in to {host} without TLS"
+    host: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchPaused(Event):
+    """The disk is nearly full: nothing is fetched until there is room; submission goes on."""
+
+    level: ClassVar[Level] = Level.ERROR
+    says: ClassVar[str] = "fetching is paused: {free_octets} octets are free, spool.min_free_space is {min_free_octets}"
+    free_octets: int
+    min_free_octets: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchResumed(Event):
+    """There is room again."""
+
+    says: ClassVar[str] = "fetching goes on: {free_octets} octets are free"
+    free_octets: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustodyFailed(Event):
+    """The spool could not make messages durable: nothing of them was deleted at the provider, and fetch ends."""
+
+    level: ClassVar[Level] = Level.CRITICAL
+    says: ClassVar[str] = "no custody: {error}"
+    error: str

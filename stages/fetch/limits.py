@@ -1,0 +1,48 @@
+"""The limits that fetching observes: the largest message, and how full the disk may be."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from spool.events import Event
+from spool.opening import Spool
+from spool.route import RouteState
+from stages.fetch.events import FetchPaused, FetchResumed
+from stages.fetch.plan import Limit
+
+TRACE_OCTETS = 4 * 1024
+_ANSWER_IS_FRESH = timedelta(minutes=1)
+
+
+def limit_of(configured_octets: int | None, route: RouteState) -> Limit:
+    """The largest message that may be fetched: as configured, or else the relay's SIZE less room for our header."""
+    if configured_octets is not None:
+        return Limit(octets=configured_octets, source="fetch.max_message_size")
+    if route.size_known_at is None:
+        return Limit(octets=None, source="the relay was not reached yet", is_known=False)
+    octets = None if route.size_octets is None else max(0, route.size_octets - TRACE_OCTETS)
+    return Limit(octets=octets, source="SIZE of the relay")
+
+
+def has_answered(route: RouteState, *, since: datetime) -> bool:
+    """Whether the relay told its SIZE, or could not be reached, in this run; all stages start at about one time."""
+    return any(at is not None and at > since - _ANSWER_IS_FRESH for at in (route.size_known_at, route.closed_at))
+
+
+class DiskRoom:
+    """Whether the disk has room for more mail. `news` are events not yet written."""
+
+    def __init__(self, spool: Spool, *, min_free_octets: int) -> None:
+        self.has_room = True
+        self.news: list[Event] = []
+        self._spool = spool
+        self._min_free_octets = min_free_octets
+
+    def look(self) -> None:
+        """Look again."""
+        free = self._spool.free_octets()
+        had_room, self.has_room = self.has_room, free >= self._min_free_octets
+        if had_room and not self.has_room:
+            self.news.append(FetchPaused(free_octets=free, min_free_octets=self._min_free_octets))
+        elif self.has_room and not had_room:
+            self.news.append(FetchResumed(free_octets=free))

@@ -1,0 +1,138 @@
+"""What a session reads of its account before it decides, and writes down afterwards; in the spool thread.
+
+**Invariants:** a doubt is on disk before any entry changes under it, so that a session that breaks leaves the next one
+doubting too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from spool.accounts import AccountState, Left, Why
+from spool.events import Event
+from stages.fetch.desk import Desk
+from stages.fetch.events import LeftBroken, LeftOversize, MessageBroke, UidlsDoubted
+from stages.fetch.plan import BREAKS_AT_MOST, Listed, Memory, Plan
+from stages.fetch.retrieving import Tally
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a session ended: `is_settled` where nothing of its listing is left to ask for."""
+
+    is_settled: bool
+    expected_messages: int | None
+    remote_messages: int | None
+    fell_out_of_step: bool
+    broke: Listed | None
+    error: str
+
+
+class Notebook:
+    """The notes of one session about one account."""
+
+    def __init__(self, desk: Desk, account: str) -> None:
+        self._desk = desk
+        self._account = account
+        self.memory = Memory(state=AccountState(name=account), entries=(), left=())
+
+    async def remember(self) -> Memory:
+        """Read what is known of the account."""
+
+        def read() -> Memory:
+            name, desk = self._account, self._desk
+            state = desk.accounts.states().get(name) or AccountState(name=name)
+            return Memory(state=state, entries=desk.ledger.entries(name), left=desk.accounts.left(name))
+
+        self.memory = await self._desk.runtime.call(read)
+        return self.memory
+
+    async def note_plan(self, plan: Plan) -> None:
+        """Write down what the listing tells by itself."""
+        desk, name, state = self._desk, self._account, self.memory.state
+        if plan.doubt:
+            state = replace(state, doubt_round=plan.round, rounds=plan.round)
+            self.memory = replace(self.memory, state=state)
+        doubted = [UidlsDoubted(account=name, reason=plan.doubt)] if plan.doubt else []
+        events = [event for event in doubted if desk.is_news(name, "doubt: " + event.reason)]
+        reports = [self._oversize(left) for left in plan.reported]
+
+        def write() -> None:
+            if plan.doubt:
+                desk.accounts.save(state, events)
+            desk.ledger.note_listing(vanished=plan.vanished, returned=plan.returned)
+            if plan.left:
+                desk.accounts.leave(name, plan.left, events=reports)
+            if plan.fitting:
+                desk.accounts.forget_left(name, plan.fitting)
+
+        await desk.runtime.call(write)
+
+    async def note_end(self, plan: Plan, tally: Tally, *, ending: Ending, events: Sequence[Event]) -> None:
+        """Write down what came of the session."""
+        desk, name = self._desk, self._account
+        state, doubts = self._doubts(plan, tally, is_settled=ending.is_settled)
+        state = replace(
+            state,
+            expected_messages=ending.expected_messages,
+            remote_messages=ending.remote_messages,
+            sizes_exact=False
+            if ending.fell_out_of_step
+            else _sizes_exact(before=state.sizes_exact, seen=tally.sizes_exact),
+        )
+        broken, breaks = self._broken(ending)
+
+        def write() -> None:
+            desk.accounts.save(state, [*tally.events, *doubts, *events])
+            if tally.compared:
+                desk.ledger.compared(name, tally.compared, round_number=state.rounds if plan.round or doubts else 0)
+            for entry, digest in tally.identified:
+                desk.ledger.identify(entry, identity=digest.identity, header=digest.header, octets=digest.octets)
+            if broken:
+                desk.accounts.leave(name, broken, events=breaks)
+            if tally.mended:
+                desk.accounts.forget_left(name, tally.mended)
+
+        await desk.runtime.call(write)
+
+    def _doubts(self, plan: Plan, tally: Tally, *, is_settled: bool) -> tuple[AccountState, list[Event]]:
+        """The state with the round begun, going on or over."""
+        state = self.memory.state
+        if plan.round:
+            return replace(state, doubt_round=0 if is_settled else plan.round), []
+        if tally.doubt is None:
+            return state, []
+        number = state.rounds + 1
+        event = UidlsDoubted(account=self._account, reason=tally.doubt)
+        return replace(state, rounds=number, doubt_round=0 if is_settled else number), [event]
+
+    def _broken(self, ending: Ending) -> tuple[list[Left], list[Event]]:
+        message = ending.broke
+        if message is None:
+            return [], []
+        before = next((left for left in self.memory.left if (left.uidl, left.octets) == message.key), None)
+        breaks = (before.breaks if before else 0) + 1
+        now = self._desk.runtime.spool.now()
+        left = Left(uidl=message.uidl, octets=message.key[1], why=Why.BROKEN, breaks=breaks, tried_at=now)
+        uidl = message.uidl.encoded
+        events: list[Event] = [
+            MessageBroke(account=self._account, number=message.number, uidl=uidl, breaks=breaks, error=ending.error)
+        ]
+        if breaks == BREAKS_AT_MOST:
+            events.append(LeftBroken(account=self._account, uidl=uidl, breaks=breaks))
+        return [left], events
+
+    def _oversize(self, left: Left) -> Event:
+        return LeftOversize(
+            account=self._account,
+            uidl=left.uidl.encoded,
+            octets=left.octets,
+            limit_octets=left.limit_octets or 0,
+            limit_source=left.limit_source or "",
+        )
+
+
+def _sizes_exact(*, before: bool | None, seen: bool | None) -> bool | None:
+    """One wrong size is remembered for good: the next one would cost a session."""
+    return before if seen is None or before is False else seen

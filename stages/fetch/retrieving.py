@@ -1,0 +1,236 @@
+"""The RETRs of one session: ask ahead, take what is confirmed, decide by content what must be decided by it.
+
+**Invariants:** only a confirmed message is taken or counted as had. Nothing is asked for any more once the session's
+messages, octets or time are used up, the disk is nearly full, or the stage is to stop; what was asked for still comes.
+**Failures:** those of `stages.pop3.retrieval`; `tally.in_hand` names the message then. `SpoolFailed`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from spool.accounts import Left
+from spool.envelope import NO_UIDL, Arrival, Digest, Origin, Receipt, Uidl
+from spool.events import Event
+from spool.ledger import Entry
+from spool.queue_id import new_queue_id
+from spool.safe_text import safe_text
+from stages.fetch.desk import Desk, Order
+from stages.fetch.events import RetrievalRefused, UidlReused
+from stages.fetch.had import Had
+from stages.fetch.incoming import Incoming
+from stages.fetch.plan import Listed, Memory, Plan, Wanted
+from stages.mail.received import peer_text
+from stages.pop3.client import Pop3Client
+from stages.pop3.protocol import MessageOctets
+from stages.pop3.retrieval import (
+    ONE_BY_ONE,
+    Confirmation,
+    MessageBegin,
+    MessageDone,
+    MessageEmpty,
+    MessageRefused,
+    Retrieval,
+    RetrievalEvent,
+    Sentinel,
+    Window,
+)
+
+SESSION_OCTETS = 256 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a session has come to so far.
+
+    `receipts` are those asked for, by number; `known` are numbers of messages that were compared and may be deleted.
+    `unasked` counts what another session should ask for. `sizes_exact` is False once a size in LIST was wrong.
+    """
+
+    receipts: dict[int, asyncio.Future[Receipt]] = field(default_factory=dict)
+    octets: int = 0
+    known: list[int] = field(default_factory=list)
+    found: int = 0
+    compared: list[tuple[Entry, Uidl]] = field(default_factory=list)
+    identified: list[tuple[Entry, Digest]] = field(default_factory=list)
+    mended: list[Left] = field(default_factory=list)
+    unasked: int = 0
+    refused: int = 0
+    in_hand: Listed | None = None
+    sizes_exact: bool | None = None
+    doubt: str | None = None
+    events: list[Event] = field(default_factory=list)
+
+
+class Retrieving:
+    """The part of a session between its plan and its first DELE."""
+
+    def __init__(
+        self, client: Pop3Client, plan: Plan, *, listing: Sequence[Listed], memory: Memory, order: Order, desk: Desk
+    ) -> None:
+        self.tally = Tally()
+        self._client = client
+        self._plan = plan
+        self._listing = listing
+        self._order = order
+        self._desk = desk
+        self._exact_so_far = memory.state.sizes_exact
+        self._broken = {(left.uidl, left.octets): left for left in memory.left}
+        self._had = Had(memory.entries)
+        self._had.use_up(plan.used)
+        self._had.suspect(plan.suspects)
+        self._everywhere = plan.round > 0
+        self._todo: deque[Wanted] = deque()
+        self._asked: deque[Wanted] = deque()
+        self._asked_count = 0
+        self._asked_octets = 0
+        self._incoming: Incoming | None = None
+
+    async def run(self, wanted: Sequence[Wanted]) -> None:
+        """Ask for these messages, in this order."""
+        self._todo.extend(wanted)
+        window = ONE_BY_ONE if self._order.one_by_one else Window(sentinels=self._exact_so_far is not True)
+        try:
+            while self._todo and self._may_ask():
+                async with aclosing(self._client.retrieve(self._supply(), window=window)) as events:
+                    async for event in events:
+                        await self._on(event)
+                        self.tally.in_hand = self._asked[0].message if self._asked else None
+        finally:
+            self.tally.unasked += len(self._todo)
+            if self._incoming is not None:
+                await self._incoming.discard()
+
+    def _may_ask(self) -> bool:
+        return (
+            len(self.tally.receipts) + len(self._asked) < self._order.message_limit
+            and (self._order.ask_limit is None or self._asked_count < self._order.ask_limit)
+            and self._asked_octets < SESSION_OCTETS
+            and asyncio.get_running_loop().time() < self._order.ask_until
+            and self._desk.has_room()
+            and not self._desk.runtime.stopping.is_set()
+        )
+
+    def _supply(self) -> Iterator[Retrieval]:
+        while self._todo and self._may_ask():
+            wanted = self._todo.popleft()
+            self._asked.append(wanted)
+            self._asked_count += 1
+            self._asked_octets += wanted.message.octets or 0
+            self.tally.in_hand = self._asked[0].message
+            yield Retrieval(
+                number=wanted.message.number, octets=wanted.message.octets, sentinel=self._sentinel(wanted.message)
+            )
+
+    def _sentinel(self, message: Listed) -> Sentinel | None:
+        for listed in (self._desk.random.choice(self._listing), message, *self._listing[:8]):
+            if listed.uidl.octets:
+                return Sentinel(number=listed.number, answer=listed.uidl.octets)
+            if listed.octets is not None:
+                return Sentinel(number=listed.number, answer=listed.octets)
+        return None
+
+    async def _on(self, event: RetrievalEvent) -> None:
+        match event:
+            case MessageBegin():
+                self._incoming = Incoming(self._origin(self._asked[0].message), self._desk.custody)
+            case MessageOctets(data=data):
+                await self._now_incoming().feed(data)
+            case MessageDone():
+                await self._done(self._asked.popleft(), event, incoming=self._now_incoming())
+                self._incoming = None
+            case MessageEmpty():
+                self._incoming = None
+                self._refused(self._asked.popleft().message, "not one octet came")
+            case MessageRefused(reply=reply):
+                self._refused(self._asked.popleft().message, safe_text(reply.text))
+            case _:
+                assert_never(event)
+
+    def _now_incoming(self) -> Incoming:
+        if self._incoming is None:
+            raise AssertionError("octets of no message")
+        return self._incoming
+
+    def _origin(self, message: Listed) -> Origin:
+        return Origin(
+            queue_id=new_queue_id(),
+            account=self._order.account.name,
+            uidl=message.uidl,
+            peer=peer_text(self._order.account.host, self._client.peer_address),
+            fetched_at=self._desk.runtime.spool.now(),
+        )
+
+    async def _done(self, wanted: Wanted, done: MessageDone, *, incoming: Incoming) -> None:
+        """Decide about a confirmed message: had, or taken."""
+        self._learn_sizes(done)
+        digest = await incoming.digest()
+        message = wanted.message
+        everywhere = self._everywhere or message.uidl == NO_UIDL
+        entry = self._had.claim(message.uidl, digest.identity, everywhere=everywhere)
+        if entry is not None:
+            await incoming.discard()
+            self._found(message, entry)
+        elif (adopted := self._had.claim_adopted(message.uidl)) is not None:
+            await incoming.discard()
+            self.tally.identified.append((adopted, digest))
+        else:
+            await self._take(wanted, digest, incoming=incoming)
+        self._mended(message)
+
+    def _found(self, message: Listed, entry: Entry) -> None:
+        self.tally.found += 1
+        if not self._everywhere and message.uidl not in (NO_UIDL, entry.uidl):
+            # A suspect: what vanished is here under another UIDL, so that no UIDL can be trusted any more.
+            self._everywhere = True
+            self.tally.doubt = "a known message came under a new one"
+        if self._everywhere or entry.uidl != message.uidl or not entry.is_shown:
+            self.tally.compared.append((entry, message.uidl))
+        if not self._order.rules.keeps(entry, now=self._desk.runtime.spool.now()):
+            self.tally.known.append(message.number)
+
+    async def _take(self, wanted: Wanted, digest: Digest, *, incoming: Incoming) -> None:
+        message = wanted.message
+        if not self._everywhere and self._had.is_known(message.uidl) and message.uidl != NO_UIDL:
+            self.tally.events.append(UidlReused(account=self._order.account.name, uidl=message.uidl.encoded))
+        copy = self._had.next_copy(message.uidl, digest.identity)
+        arrival = Arrival(
+            origin=Origin(
+                queue_id=incoming.origin.queue_id,
+                account=incoming.origin.account,
+                uidl=message.uidl,
+                peer=incoming.origin.peer,
+                fetched_at=incoming.origin.fetched_at,
+                copy=copy,
+            ),
+            digest=digest,
+            content=await incoming.keep(),
+            objection=wanted.objection,
+            round=self._plan.round,
+        )
+        self.tally.octets += digest.octets
+        self.tally.receipts[message.number] = await self._desk.custody.take(arrival)
+
+    def _mended(self, message: Listed) -> None:
+        left = self._broken.get(message.key)
+        if left is not None:
+            self.tally.mended.append(left)
+
+    def _refused(self, message: Listed, reply: str) -> None:
+        self.tally.refused += 1
+        self.tally.events.append(
+            RetrievalRefused(
+                account=self._order.account.name, number=message.number, uidl=message.uidl.encoded, reply=reply
+            )
+        )
+
+    def _learn_sizes(self, done: MessageDone) -> None:
+        if done.confirmed_by is Confirmation.SENTINEL:
+            self.tally.sizes_exact = False
+        elif self.tally.sizes_exact is None:
+            self.tally.sizes_exact = True

@@ -1,0 +1,234 @@
+"""One POP3 session of one account: log in, list, plan, compare, retrieve, and delete what is in custody.
+
+The order is the rule: whatever is compared is compared before the session's first DELE; DELE comes after the last RETR
+and in descending order of number, so that a server that renumbers cannot make us delete another message; QUIT is last.
+
+**Invariants:** a number is deleted only with a receipt, or after an equal comparison, of this session (I1). After any
+error of the line or the protocol the connection is dropped, and nothing is deleted.
+**Failures:** what the server, the network or the configuration did wrong is in the `Report`; `SpoolFailed` is raised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from spool.envelope import NO_UIDL, Uidl
+from spool.events import Event
+from spool.message_file import header_digest
+from spool.safe_text import safe_text
+from stages import passwords
+from stages.errors import OperatorMustAct, StageError, TryLater
+from stages.fetch.desk import Desk, Order
+from stages.fetch.events import (
+    DeletionRefused,
+    FellOutOfStep,
+    FoundAgain,
+    ListingsDisagree,
+    PlainTextLogin,
+    QuitRefused,
+    SizesWait,
+)
+from stages.fetch.notebook import Ending, Notebook
+from stages.fetch.plan import Key, Listed, Plan, Step, Wanted, plan
+from stages.fetch.retrieving import Retrieving, Tally
+from stages.pop3.auth import Credentials
+from stages.pop3.client import Pop3Client, Pop3Endpoint
+from stages.pop3.retrieval import ONE_BY_ONE, OutOfStep, Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What came of a session.
+
+    `resolved` messages were taken or found again; `compared` of them need no other comparison in this round. `listed`
+    is how many the maildrop showed, `remaining` how many it should show next; None where it was not seen. `is_more`:
+    another session should follow. `broke` is the message whose RETR broke the session; `needs_one_by_one`: a window is
+    not for this server today.
+    """
+
+    admitted: int
+    octets: int
+    resolved: int
+    listed: int | None
+    remaining: int | None
+    compared: int
+    is_more: bool
+    broke: Key | None
+    needs_one_by_one: bool
+    error: StageError | None
+
+
+class Session:
+    """One session; `run` once."""
+
+    def __init__(self, order: Order, desk: Desk) -> None:
+        self._order = order
+        self._desk = desk
+        self._account = order.account
+        self._notebook = Notebook(desk, order.account.name)
+        self._listing: Sequence[Listed] | None = None
+        self._plan = Plan()
+        self._tally = Tally()
+        self._put_last = 0
+        self._is_windowed = False
+        self._remaining: int | None = None
+        self._expected: int | None = None
+        self._events: list[Event] = []
+
+    async def run(self) -> Report:
+        """Hold the session; an error of the peer, the line or the configuration is part of the report."""
+        error: StageError | None = None
+        try:
+            async with asyncio.timeout(self._order.fetch.session_timeout.total_seconds()):
+                await self._connected()
+        except StageError as failure:
+            error = failure
+        except TimeoutError:
+            error = TryLater(f"the session took longer than {self._order.fetch.session_timeout}")
+        return await self._conclude(error)
+
+    async def _connected(self) -> None:
+        account = self._account
+        password = await asyncio.to_thread(passwords.read, account.password, os.environ)
+        endpoint = Pop3Endpoint(
+            host=account.host,
+            port=account.port,
+            tls=account.tls,
+            ca_file=account.ca_file,
+            fingerprints=account.fingerprints,
+        )
+        client = await Pop3Client.open(endpoint, timeout=self._order.fetch.timeout.total_seconds())
+        try:
+            await client.login(Credentials(username=account.username, password=password, method=account.auth))
+            if not client.is_tls and self._desk.is_news(account.name, "plain text"):
+                self._events.append(PlainTextLogin(account=account.name, host=account.host))
+            await self._transact(client)
+        finally:
+            await client.close()
+
+    async def _transact(self, client: Pop3Client) -> None:
+        listing = self._listing = await self._list(client)
+        await self._decide(client, listing)
+        retrieving = Retrieving(
+            client,
+            self._plan,
+            listing=listing,
+            memory=self._notebook.memory,
+            order=self._order,
+            desk=self._desk,
+        )
+        self._tally = retrieving.tally
+        self._is_windowed = client.capabilities.pipelining and not self._order.one_by_one
+        await retrieving.run([*self._in_this_session(), *await self._peek(client)])
+        await self._delete(client)
+
+    async def _list(self, client: Pop3Client) -> Sequence[Listed]:
+        told = (await client.stat()).count
+        sizes = await client.list()
+        uidls = (await client.uidl() if sizes else None) or {}
+        if told != len(sizes) and self._desk.is_news(self._account.name, "listings"):
+            self._events.append(ListingsDisagree(account=self._account.name, told=told, listed=len(sizes)))
+        return [
+            Listed(number=number, octets=octets, uidl=Uidl(uidls[number]) if uidls.get(number) else NO_UIDL)
+            for number, octets in sizes.items()
+        ]
+
+    async def _decide(self, client: Pop3Client, listing: Sequence[Listed]) -> None:
+        """Make the plan, and note what the listing alone tells."""
+        rules = self._order.rules
+        if rules.keeps_any and listing and not any(message.uidl.octets for message in listing):
+            raise OperatorMustAct("the server has no UIDL: set leave_on_server = false for this account")
+        capabilities = client.capabilities
+        rules = replace(rules, can_peek=capabilities.top or not capabilities.was_told)
+        memory = await self._notebook.remember()
+        self._plan = plan(listing, memory=memory, rules=rules, now=self._desk.runtime.spool.now())
+        if self._plan.waiting and self._desk.is_news(self._account.name, "sizes"):
+            self._events.append(SizesWait(account=self._account.name, messages=self._plan.waiting))
+        await self._notebook.note_plan(self._plan)
+
+    def _in_this_session(self) -> Sequence[Wanted]:
+        """What to retrieve now: a message that broke a session has to wait for one of its own."""
+        alone = self._plan.alone
+        if self._plan.retrievals or self._plan.peeks:
+            self._put_last = len(alone)
+            return self._plan.retrievals
+        self._put_last = len(alone[1:])
+        return alone[:1]
+
+    async def _peek(self, client: Pop3Client) -> list[Wanted]:
+        """Compare headers; answers what must be retrieved to be known."""
+        undecided: list[Wanted] = []
+        if not self._plan.peeks:
+            return undecided
+        headers = {entry.uidl: entry.header for entry in self._notebook.memory.entries}
+        for wanted in self._plan.peeks:
+            if self._is_over():
+                self._tally.unasked += 1
+                continue
+            header = await client.top(wanted.message.number)
+            if header is not None and header_digest(header) == headers[wanted.message.uidl]:
+                self._tally.found += 1
+                self._tally.known.append(wanted.message.number)
+            else:
+                undecided.append(replace(wanted, step=Step.COMPARE))
+        return undecided
+
+    def _is_over(self) -> bool:
+        return self._desk.runtime.stopping.is_set() or asyncio.get_running_loop().time() >= self._order.ask_until
+
+    async def _delete(self, client: Pop3Client) -> None:
+        """Delete what may go, and end the session."""
+        receipts = {number: await receipt for number, receipt in self._tally.receipts.items()}
+        numbers = sorted([*self._tally.known, *([] if self._order.rules.keeps_any else receipts)], reverse=True)
+        window = ONE_BY_ONE if self._order.one_by_one else Window()
+        replies = await client.delete(numbers, window=window)
+        refused = [reply for reply in replies.values() if not reply.ok]
+        deleted = len(replies) - len(refused)
+        name = self._account.name
+        if refused:
+            self._events.append(DeletionRefused(account=name, messages=len(refused), reply=safe_text(refused[0].text)))
+        if self._tally.found:
+            self._events.append(FoundAgain(account=name, messages=self._tally.found, deletions=len(self._tally.known)))
+        is_confirmed = await client.quit()
+        self._expected = len(self._listing or ()) - deleted if deleted and is_confirmed else None
+        if deleted and not is_confirmed:
+            self._events.append(QuitRefused(account=name, messages=deleted))
+        self._remaining = len(self._listing or ()) - deleted
+
+    async def _conclude(self, error: StageError | None) -> Report:
+        tally = self._tally
+        in_hand = tally.in_hand if error else None
+        fell_out = isinstance(error, OutOfStep) and self._is_windowed
+        if fell_out:
+            self._events.append(FellOutOfStep(account=self._account.name, error=str(error)))
+        broke = None if fell_out else in_hand
+        # Also after an error: the next session must find in the ledger what this one admitted.
+        receipts = [await receipt for receipt in tally.receipts.values()]
+        is_more = bool(tally.unasked or self._put_last or error)
+        if self._listing is not None:
+            ending = Ending(
+                is_settled=not is_more and not tally.refused,
+                expected_messages=self._expected,
+                remote_messages=len(self._listing) if self._remaining is None else self._remaining,
+                fell_out_of_step=fell_out,
+                broke=broke,
+                error=str(error or ""),
+            )
+            await self._notebook.note_end(self._plan, tally, ending=ending, events=self._events)
+        else:
+            await self._desk.runtime.emit(self._events)
+        return Report(
+            admitted=sum(receipt.is_new for receipt in receipts),
+            octets=tally.octets,
+            resolved=len(receipts) + tally.found,
+            listed=None if self._listing is None else len(self._listing),
+            remaining=self._remaining,
+            compared=len(tally.compared) if self._plan.round else 0,
+            is_more=is_more,
+            broke=broke.key if broke else None,
+            needs_one_by_one=in_hand is not None and self._is_windowed,
+            error=None if fell_out else error,
+        )

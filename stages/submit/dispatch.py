@@ -1,0 +1,192 @@
+"""Keep the sessions supplied while mail flows; leave the relay alone, and probe it, while it does not.
+
+**Invariants:** there is one probe at a time; no claim is held while the relay is known to be sick; a stage that ends
+in order leaves no claim behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import timedelta
+
+from spool.claims import Claim, GivenBack, Unreadable
+from spool.envelope import Reason
+from spool.retention import compact
+from stages.runner import Mode
+from stages.submit.conclusion import refuse
+from stages.submit.outgoing import Gateway, Outgoing, Unsendable, prepare
+from stages.submit.session import Office, Session
+from stages.submit.verdict import STAGE
+
+CLAIMED_AT_ONCE = 64
+READ_AT_ONCE = 16
+LOOK_EVERY = timedelta(seconds=30)
+COMPACT_EVERY = timedelta(hours=1)
+REST_SECONDS = 300.0
+
+
+class Dispatch:
+    """Claims and reads messages, and runs the sessions."""
+
+    def __init__(self, office: Office, gateway: Gateway) -> None:
+        self._office = office
+        self._gateway = gateway
+        self._sessions: set[Session] = set()
+        self._look_at = office.runtime.spool.now()
+        self._compacted_at = office.runtime.spool.now()
+
+    async def run(self) -> None:
+        """Work until told to stop or, once, until nothing is due; no claim is left then that was not put to settle."""
+        office = self._office
+        try:
+            async with asyncio.TaskGroup() as workers:
+                for _ in range(office.runtime.settings.smtp.connections):
+                    workers.create_task(self._send())
+                try:
+                    await self._keep_supplied()
+                finally:
+                    office.supply.close()
+        finally:
+            self._give_back(office.supply.empty())
+
+    def hasten(self) -> None:
+        """Begin nothing more, and bring all sessions to their end."""
+        self._office.supply.close()
+        for session in self._sessions:
+            session.hasten()
+
+    async def _send(self) -> None:
+        """Be one of the connections."""
+        office = self._office
+        while await office.supply.wait_to_connect():
+            first = office.supply.take(is_fresh=True)
+            if first is None:
+                continue
+            was_let_in = await self._hold(Session(office), first)
+            if not was_let_in and office.watch.flows:
+                await office.supply.wait_closed(REST_SECONDS)
+
+    async def _hold(self, session: Session, first: Outgoing | None) -> bool:
+        self._sessions.add(session)
+        if self._office.runtime.stopping.is_set():
+            session.hasten()
+        try:
+            return await session.run(first)
+        finally:
+            self._sessions.discard(session)
+
+    async def _keep_supplied(self) -> None:
+        runtime, watch = self._office.runtime, self._office.watch
+        # The first question is for SIZE, and no message is to answer for the route.
+        await self._probe(None)
+        while not runtime.stopping.is_set():
+            self._office.supply.woken.clear()
+            await self._compact_if_due()
+            if watch.flows:
+                if await self._fill():
+                    continue
+                if runtime.mode is Mode.ONCE and self._is_done:
+                    return
+            elif watch.may_probe():
+                await self._probe(await self._message_to_probe())
+                continue
+            elif watch.is_sick:
+                self._give_back(self._office.supply.empty())
+                if runtime.mode is Mode.ONCE:
+                    return
+            await self._sleep()
+
+    @property
+    def _is_done(self) -> bool:
+        return self._office.supply.is_empty and self._office.settler.is_idle
+
+    async def _fill(self) -> bool:
+        """Claim or read something; False where there is nothing to do now."""
+        supply, now = self._office.supply, self._office.runtime.spool.now()
+        if supply.unread and supply.has_room:
+            await self._read()
+            return True
+        if supply.is_low and (supply.is_news or now >= self._look_at):
+            return await self._claim(CLAIMED_AT_ONCE)
+        if supply.is_empty and self._office.watch.must_ask_size():
+            await self._hold(Session(self._office, is_single=True), None)
+            return True
+        return False
+
+    async def _claim(self, limit: int) -> bool:
+        outbox, runtime, supply = self._office.outbox, self._office.runtime, self._office.supply
+        supply.is_news = False
+        claims = await runtime.call(lambda: outbox.claim(limit))
+        supply.unread.extend(claims)
+        if len(claims) == limit:
+            supply.is_news = True
+        due_at = await runtime.call(outbox.next_due_at)
+        latest = runtime.spool.now() + LOOK_EVERY
+        self._look_at = latest if due_at is None else min(latest, due_at)
+        return bool(claims)
+
+    async def _read(self) -> None:
+        office = self._office
+        count = min(READ_AT_ONCE, len(office.supply.unread))
+        claims = [office.supply.unread.popleft() for _ in range(count)]
+        found = await office.runtime.call(
+            lambda: [prepare(office.runtime.spool, claim, gateway=self._gateway) for claim in claims]
+        )
+        for one in found:
+            match one:
+                case Outgoing():
+                    office.supply.add(one)
+                case Unreadable():
+                    office.settler.put(one)
+                case Unsendable(claim=claim, what=what):
+                    refused = refuse(claim, Reason(stage=STAGE, text=what), open_clock=office.watch.open_clock())
+                    office.outbox.note(refused)
+                    office.settler.put(refused)
+
+    async def _probe(self, message: Outgoing | None) -> None:
+        """Try the relay with one message, or with none."""
+        watch = self._office.watch
+        watch.begin_probe()
+        was_let_in = await self._hold(Session(self._office, is_single=True), message)
+        if was_let_in and watch.is_probing:
+            await watch.works()
+
+    async def _message_to_probe(self) -> Outgoing | None:
+        """Choose the message that probes, of those that are due: first one that never broke a session."""
+        supply = self._office.supply
+        message = supply.take_probe(is_last_resort=False)
+        if message is None:
+            # What came back from the trouble is due as well.
+            await self._office.settler.flush()
+            if not supply.unread:
+                await self._claim(1)
+            if supply.unread:
+                await self._read()
+            message = supply.take_probe(is_last_resort=True)
+        return message
+
+    async def _compact_if_due(self) -> None:
+        office, now = self._office, self._office.runtime.spool.now()
+        if now - self._compacted_at >= COMPACT_EVERY:
+            self._compacted_at = now
+            await office.watch.keep_clock()
+            await office.runtime.call(
+                lambda: compact(office.runtime.spool, office.outbox.journal, owner=office.runtime.tenure.stage)
+            )
+
+    async def _sleep(self) -> None:
+        office, now = self._office, self._office.runtime.spool.now()
+        wake_at = now + LOOK_EVERY
+        if office.watch.probe_at is not None:
+            wake_at = office.watch.probe_at
+        elif office.supply.is_low:
+            wake_at = self._look_at
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(max(wake_at - now, timedelta()), LOOK_EVERY).total_seconds()):
+                await office.supply.woken.wait()
+
+    def _give_back(self, claims: Iterable[Claim]) -> None:
+        for claim in claims:
+            self._office.settler.put(GivenBack(claim=claim, breaks=claim.breaks))

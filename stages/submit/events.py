@@ -1,0 +1,54 @@
+"""What submit tells the operator, beyond what becomes of each message."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from spool.events import Event, Level
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteClosed(Event):
+    """The relay cannot be used: nothing is sent and no message is charged until a probe succeeds."""
+
+    level: ClassVar[Level] = Level.ERROR
+    says: ClassVar[str] = "the relay cannot be used: {reason}"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteOpened(Event):
+    """The relay works again, and mail flows."""
+
+    says: ClassVar[str] = "the relay works again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FewerConnections(Event):
+    """The relay refuses one more connection while others work; submit makes do with those for a while."""
+
+    level: ClassVar[Level] = Level.WARNING
+    says: ClassVar[str] = "the relay refuses a further connection beside {connections}: {reason}"
+    connections: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusalsInARow(Event):
+    """The relay refuses one message after the other and accepts none: a mistake in its set-up or in ours is likely."""
+
+    level: ClassVar[Level] = Level.CRITICAL
+    says: ClassVar[str] = "{refusals} messages in a row refused, the last: {reason}"
+    refusals: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmittedWithNullPath(Event):
+    """The relay refused the reverse-path; as configured the message is submitted with the null one."""
+
+    level: ClassVar[Level] = Level.WARNING
+    says: ClassVar[str] = "the relay refuses the reverse-path <{reverse_path}>, submitted with <>: {reason}"
+    reverse_path: str
+    reason: str

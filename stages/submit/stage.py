@@ -1,0 +1,113 @@
+"""Submit ready messages to the relay, as the process that holds the submit stage.
+
+    Dispatch: claim, read --> Supply --> Session (1 to `connections`) --> Settler: settle
+                   ^                        |
+                   +----- RouteWatch <------+      in trouble nothing flows but the probe
+
+**Failures:** `SpoolFailed` ends the stage; what was noted is settled, and what was claimed given back, by its next
+start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+from datetime import timedelta
+
+from spool.claims import Outbox
+from spool.retention import compact
+from spool.route import Route, RouteState
+from stages.runner import Outcome, Runtime
+from stages.submit.conclusion import breaks_of
+from stages.submit.dispatch import Dispatch
+from stages.submit.outgoing import Gateway
+from stages.submit.relay import Relay, own_name
+from stages.submit.retry import RetryPolicy
+from stages.submit.route_watch import RouteWatch
+from stages.submit.session import Office
+from stages.submit.settler import Settler
+from stages.submit.supply import Supply
+
+STOP_PATIENCE = timedelta(seconds=20)
+
+
+class SubmitStage:
+    """The stage; one object for one run. Told to stop, it gives the relay `stop_patience` for its last replies."""
+
+    def __init__(self, *, stop_patience: timedelta = STOP_PATIENCE) -> None:
+        self._stop_patience = stop_patience
+        self._outbox: Outbox | None = None
+        self._before = RouteState()
+        self._gateway = ""
+        self._helo = ""
+
+    def begin(self, runtime: Runtime) -> None:
+        """Settle what an earlier process left, and learn our own name."""
+        self._outbox = Outbox(runtime.spool, runtime.tenure)
+        compact(runtime.spool, self._outbox.journal, owner=runtime.tenure.stage)
+        self._before = Route(runtime.spool).begin()
+        self._gateway = socket.getfqdn()
+        self._helo = own_name()
+
+    async def work(self, runtime: Runtime) -> Outcome:
+        """Submit until told to stop or, once, until nothing is due; complete where nothing is left."""
+        if self._outbox is None:
+            raise AssertionError("work before begin")
+        office = self._office(runtime, self._outbox)
+        accounts = {account.name: account.deliver_to for account in runtime.settings.accounts}
+        dispatch = Dispatch(office, Gateway(name=self._gateway, deliver_to=accounts))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(office.settler.run())
+                listeners = [
+                    group.create_task(_hear(runtime, office.supply)),
+                    group.create_task(_heed(runtime, dispatch)),
+                ]
+                await dispatch.run()
+                office.settler.close()
+                for listener in listeners:
+                    listener.cancel()
+        except BaseExceptionGroup as several:
+            raise _first(several) from several
+        is_left = await runtime.call(self._outbox.next_due_at) is not None
+        return Outcome(is_complete=not office.watch.is_sick and not is_left)
+
+    def end(self, runtime: Runtime) -> None:
+        """Close the journal; nobody watches the route from now on."""
+        Route(runtime.spool).stop_clock()
+        if self._outbox is not None:
+            self._outbox.close()
+
+    def _office(self, runtime: Runtime, outbox: Outbox) -> Office:
+        supply = Supply(lambda claim: breaks_of(claim, epoch=runtime.tenure.epoch))
+        submit = runtime.settings.submit
+        return Office(
+            runtime=runtime,
+            relay=Relay(runtime.settings.smtp, helo=self._helo),
+            outbox=outbox,
+            supply=supply,
+            settler=Settler(runtime, outbox, supply=supply),
+            watch=RouteWatch(runtime, supply, before=self._before),
+            policy=RetryPolicy(initial=submit.retry_initial, longest=submit.retry_max, lifetime=submit.queue_lifetime),
+            uniform=random.uniform,
+            stop_patience=self._stop_patience,
+        )
+
+
+async def _hear(runtime: Runtime, supply: Supply) -> None:
+    """Look whenever the doorbell rings."""
+    while not runtime.stopping.is_set():
+        await runtime.wait(None)
+        supply.look_again()
+
+
+async def _heed(runtime: Runtime, dispatch: Dispatch) -> None:
+    await runtime.stopping.wait()
+    dispatch.hasten()
+
+
+def _first(several: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What went wrong first: the runner's caller knows errors, not groups of them."""
+    error = several.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

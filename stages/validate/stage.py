@@ -1,0 +1,137 @@
+"""The validate stage: give each staged message its envelope, or send it to Badmail.
+
+Up to 256 messages at a time are read, decided on and settled in one transaction, in the spool's thread; then submit is
+rung.
+
+**Invariants:** one malformed or damaged message costs only itself; none is left behind: each that was looked at is
+ready, in Badmail or damaged when its batch is settled.
+**Failures:** `SpoolFailed` and `StageHeld` end the stage; the batch in hand is then staged as before.
+"""
+
+from __future__ import annotations
+
+import socket
+import traceback
+from collections.abc import Sequence
+from datetime import timedelta
+from itertools import accumulate
+
+from spool.envelope import Reason
+from spool.errors import Damaged, SpoolError
+from spool.events import Event
+from spool.layout import Stage
+from spool.locks import Tenure
+from spool.opening import Spool
+from spool.retention import compact
+from spool.route import Route
+from spool.rows import Message
+from spool.safe_text import safe_text
+from spool.staging import Finding, Staging, Unreadable
+from stages.runner import Mode, Outcome, Runtime
+from stages.validate.events import ExaminationFailed
+from stages.validate.examination import Rules, examine, rejected
+
+BATCH_MESSAGES = 256
+BATCH_OCTETS = 64 * 1024 * 1024
+# A ring can be lost; this is how long that may hold a message back.
+LOOK_SECONDS = 30.0
+COMPACT_EVERY = timedelta(hours=1)
+_MAX_TRACEBACK = 2_000
+
+
+class ValidateStage:
+    """Works on staged messages until there are none; woken by fetch and pickup."""
+
+    def __init__(self) -> None:
+        self._open: Examiner | None = None
+
+    def begin(self, runtime: Runtime) -> None:
+        """Finish what an earlier holder began."""
+        accounts = {account.name: account for account in runtime.settings.accounts}
+        rules = Rules(settings=runtime.settings.validate, accounts=accounts, gateway=socket.getfqdn())
+        self._open = Examiner(runtime.spool, runtime.tenure, rules=rules)
+
+    async def work(self, runtime: Runtime) -> Outcome:
+        """Validate what is staged and wait for more; with `--once` until nothing is staged."""
+        examiner = self._examiner
+        while not runtime.stopping.is_set():
+            if await runtime.call(examiner.settle_batch):
+                runtime.ring(Stage.SUBMIT)
+            elif runtime.mode is Mode.ONCE:
+                break
+            else:
+                await runtime.wait(LOOK_SECONDS)
+        return Outcome(is_complete=True)
+
+    def end(self, runtime: Runtime) -> None:
+        """Close the journal."""
+        self._examiner.close()
+
+    @property
+    def _examiner(self) -> Examiner:
+        if self._open is None:
+            raise AssertionError("the stage has not begun")
+        return self._open
+
+
+class Examiner:
+    """Takes staged messages batch by batch; for the spool's thread."""
+
+    def __init__(self, spool: Spool, tenure: Tenure, *, rules: Rules) -> None:
+        """Finish what an earlier holder of the stage began; raises SpoolFailed."""
+        self._spool = spool
+        self._rules = rules
+        self._staging = Staging(spool, tenure)
+        self._compact_at = spool.now()
+
+    def settle_batch(self) -> int:
+        """Examine and settle the oldest staged messages; answers how many there were. Raises SpoolFailed."""
+        self._compact_if_due()
+        batch = _up_to(self._staging.waiting(BATCH_MESSAGES), BATCH_OCTETS)
+        findings: list[Finding] = []
+        events: list[Event] = []
+        for message in batch:
+            finding, told = self._examine(message)
+            findings.append(finding)
+            events += told
+        if findings:
+            clock = Route(self._spool).state().clock(self._spool.now())
+            self._staging.settle(findings, queued_clock=clock, extra=events)
+        return len(findings)
+
+    def close(self) -> None:
+        """Give the journal back."""
+        self._staging.close()
+
+    def _examine(self, message: Message) -> tuple[Finding, Sequence[Event]]:
+        try:
+            examined = examine(self._spool, message, rules=self._rules)
+        except Damaged as error:
+            return Unreadable(message=message, what=error.what), ()
+        except SpoolError:
+            raise
+        except Exception as error:  # noqa: BLE001 - quarantine: our own fault must cost this message alone
+            return _quarantined(message, error)
+        return examined.finding, examined.events
+
+    def _compact_if_due(self) -> None:
+        now = self._spool.now()
+        if now >= self._compact_at:
+            compact(self._spool, self._staging.journal, owner=Stage.VALIDATE)
+            self._compact_at = now + COMPACT_EVERY
+
+
+def _up_to(messages: Sequence[Message], octets: int) -> Sequence[Message]:
+    """The first messages that have so many octets together; one at least, so that none is too large to be looked at."""
+    totals = accumulate(message.octets for message in messages)
+    count = sum(total <= octets for total in totals)
+    return messages[: max(count, 1)]
+
+
+def _quarantined(message: Message, error: Exception) -> tuple[Finding, Sequence[Event]]:
+    said = safe_text(f"{type(error).__name__}: {error}".encode("utf-8", "replace"))
+    text = "".join(traceback.format_exception(error))
+    event = ExaminationFailed(
+        queue_id=message.queue_id, account=message.account, error=said, traceback=text[-_MAX_TRACEBACK:]
+    )
+    return rejected(message, Reason(stage="validate", text=f"could not be examined: {said}")), (event,)
