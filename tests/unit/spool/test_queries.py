@@ -13,12 +13,12 @@ from spool import queries
 from spool.claims import Outbox
 from spool.doorbell import Doorbell
 from spool.errors import IndexLost, NotFound, PermissionRefused, SpoolUnusable
-from spool.events import Replayed, SpoolWarning, emit
+from spool.events import Admitted, Replayed, SpoolWarning, emit
 from spool.layout import Layout, Stage
 from spool.opening import Spool, take_stage
 from spool.queries import open_for_reading
 from spool.states import State
-from tests.support.spools import START, Clock, admit, arrival, letters, make_ready, make_spool
+from tests.support.spools import START, Clock, admit, arrival, letters, make_ready, make_spool, queue_ids
 
 
 @pytest.fixture
@@ -127,12 +127,21 @@ def test_a_stage_is_told_with_its_times(spool: Spool) -> None:
     assert [record.started_at for record in others] == [None] * 3
 
 
-def test_events_are_counted_by_name(spool: Spool) -> None:
+def test_events_are_counted_by_kind(spool: Spool) -> None:
     admit(spool, arrival())
     before = queries.last_event(spool)
     with spool.index.write() as connection:
         emit(connection, [Replayed(child="a"), SpoolWarning(what="b"), Replayed(child="c")], now=START)
-    assert queries.event_counts(spool, after=before) == {"Replayed": 2, "SpoolWarning": 1}
+    assert queries.count_events(spool, Replayed, after=before) == 2
+    assert queries.count_events(spool, Admitted, after=before) == 0
+
+
+def test_events_are_counted_without_messages_that_have_another(spool: Spool) -> None:
+    """What pickup admitted is not what fetch admitted, and each event alone looks the same."""
+    admit(spool, *letters(3))
+    with spool.index.write() as connection:
+        emit(connection, [Replayed(queue_id=queue_ids(spool)[1], child="a")], now=START)
+    assert queries.count_events(spool, Admitted, after=0, without=Replayed) == 2
 
 
 def test_files_are_counted_with_their_octets(spool: Spool) -> None:

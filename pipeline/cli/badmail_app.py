@@ -1,0 +1,62 @@
+"""Declarations of `badmail ...`."""
+
+# ruff: noqa: PLC0415 - as in `main`
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.invocation import invocation_of
+from pipeline.cli.options import AsJson, QueueIdText, Raw
+
+badmail_app = typer.Typer(
+    name="badmail", help="Look at refused messages and send them again.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@badmail_app.command(name="ls")
+def list_messages(context: typer.Context, *, json: AsJson = False) -> None:
+    """List refused messages."""
+    from pipeline.cli import messages
+
+    with invocation_of(context).reading() as spool:
+        messages.list_badmail(spool, json=json)
+
+
+@badmail_app.command()
+def show(context: typer.Context, queue_id: QueueIdText, *, json: AsJson = False) -> None:
+    """Show one refused message and the whole reason."""
+    from pipeline.cli import messages
+
+    with invocation_of(context).reading() as spool:
+        messages.show(spool, messages.in_badmail(spool, queue_id), json=json)
+
+
+@badmail_app.command()
+def cat(context: typer.Context, queue_id: QueueIdText, *, raw: Raw = False) -> None:
+    """Print a refused message as the provider sent it."""
+    from pipeline.cli import messages
+
+    with invocation_of(context).reading() as spool:
+        messages.cat(spool, messages.in_badmail(spool, queue_id), raw=raw)
+
+
+@badmail_app.command()
+def replay(
+    context: typer.Context,
+    queue_ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Queue ids.")] = None,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Every message in Badmail.")] = False,
+    sender: Annotated[str | None, typer.Option("--sender", help="Another reverse-path; <> for the null one.")] = None,
+    to: Annotated[list[str] | None, typer.Option("--to", help="Other recipients; may be given again.")] = None,
+) -> None:
+    """Send refused messages again, through Pickup."""
+    from pipeline.cli import replaying
+
+    raise typer.Exit(
+        replaying.replay(
+            invocation_of(context), queue_ids or [], everything=everything, sender=sender, recipients=to or []
+        )
+    )

@@ -1,0 +1,31 @@
+"""The words that several commands take, as types of options and arguments."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, with field names that stay.")]
+QueueIdText = Annotated[str, typer.Argument(metavar="ID", help="A queue id, as the listings show it.")]
+Raw = Annotated[bool, typer.Option("--raw", help="With the injected block before the message.")]
+
+
+class StageName(enum.StrEnum):
+    """The stages, without the spool's modules behind them."""
+
+    FETCH = "fetch"
+    VALIDATE = "validate"
+    SUBMIT = "submit"
+    PICKUP = "pickup"
+
+
+class LevelWord(enum.StrEnum):
+    """The levels of events."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"

@@ -1,0 +1,78 @@
+"""The commands that run the pipeline: `run`, `stage`, `retrieve-now`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from pipeline.cli.output import shown
+from pipeline.endings import CommandFailed, ExitCode
+from spool.accounts import Accounts
+from spool.doorbell import ring
+from spool.layout import Stage
+from spool.opening import Spool
+from spool.queries import is_running, open_for_reading
+from stages.settings import Settings
+
+_LOOK_SECONDS = 0.2
+
+
+def run(settings: Settings, *, drain: bool) -> int:
+    """Run the whole pipeline, for good or until it is drained."""
+    from pipeline.draining import drain as drain_all  # noqa: PLC0415 - `retrieve-now` needs no stage
+    from pipeline.process import import_stages  # noqa: PLC0415 - `retrieve-now` needs no stage
+    from pipeline.supervisor import supervise  # noqa: PLC0415 - `retrieve-now` needs no stage
+
+    import_stages()
+    if not drain:
+        return supervise(settings)
+    drained = drain_all(settings)
+    summary = drained.summary
+    picked_up = f"picked up {summary.picked_up}, " if summary.picked_up else ""
+    print(
+        f"fetched {summary.fetched}, {picked_up}delivered {summary.delivered}, to Badmail {summary.badmail}, "
+        f"still queued {summary.queued}, left at the provider {summary.left}"
+    )
+    return drained.code
+
+
+def stage(settings: Settings, name: Stage, *, once: bool) -> int:
+    """Be one stage."""
+    from pipeline.process import run_stage_process  # noqa: PLC0415 - a stage
+    from stages.runner import Mode  # noqa: PLC0415 - a stage
+
+    return run_stage_process(name, settings, mode=Mode.ONCE if once else Mode.RUN)
+
+
+def retrieve_now(settings: Settings, names: Sequence[str], *, wait: bool) -> int:
+    """Ask the running fetch process for a poll at once."""
+    enabled = [account.name for account in settings.accounts if account.enabled]
+    for name in names:
+        if name not in enabled:
+            raise CommandFailed(ExitCode.USAGE, f"there is no enabled account {name!r}")
+    spool = open_for_reading(settings.spool.directory)
+    try:
+        if not is_running(spool, Stage.FETCH):
+            raise CommandFailed(ExitCode.UNAVAILABLE, "no fetch process runs")
+        accounts = Accounts(spool)
+        requests = accounts.ask(names)
+        ring(spool, Stage.FETCH)
+        if not wait:
+            return ExitCode.OK
+        _await_outcomes(spool, requests)
+        states = accounts.states()
+        has_failed = any(states[name].failures for name in names or enabled if name in states)
+        return ExitCode.TEMPORARY if has_failed else ExitCode.OK
+    finally:
+        spool.close()
+
+
+def _await_outcomes(spool: Spool, requests: Sequence[int]) -> None:
+    """Print what came of each request."""
+    accounts = Accounts(spool)
+    for request in requests:
+        while (outcome := accounts.outcome(request)) is None:
+            if not is_running(spool, Stage.FETCH):
+                raise CommandFailed(ExitCode.UNAVAILABLE, "the fetch process ended before the poll was done")
+            time.sleep(_LOOK_SECONDS)
+        print(shown(outcome), flush=True)

@@ -1,0 +1,91 @@
+"""Declarations of `spool ...` and `db ...`."""
+
+# ruff: noqa: PLC0415 - as in `main`
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.invocation import invocation_of
+from pipeline.cli.options import AsJson, QueueIdText, Raw
+
+spool_app = typer.Typer(name="spool", help="Inspect and repair the spool.", no_args_is_help=True, rich_markup_mode=None)
+db_app = typer.Typer(name="db", help="The schema of the index.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@spool_app.command(name="ls")
+def list_messages(
+    context: typer.Context,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Finished messages too.")] = False,
+    json: AsJson = False,
+) -> None:
+    """List the messages that are not finished."""
+    from pipeline.cli import messages
+
+    with invocation_of(context).reading() as spool:
+        messages.list_spool(spool, finished=everything, json=json)
+
+
+@spool_app.command()
+def show(context: typer.Context, queue_id: QueueIdText, *, json: AsJson = False) -> None:
+    """Show one message and what happened to it."""
+    from pipeline.cli import messages
+    from spool import queries
+
+    with invocation_of(context).reading() as spool:
+        messages.show(spool, queries.message(spool, messages.queue_id(queue_id)), json=json)
+
+
+@spool_app.command()
+def cat(context: typer.Context, queue_id: QueueIdText, *, raw: Raw = False) -> None:
+    """Print a message as the provider sent it."""
+    from pipeline.cli import messages
+    from spool import queries
+
+    with invocation_of(context).reading() as spool:
+        messages.cat(spool, queries.message(spool, messages.queue_id(queue_id)), raw=raw)
+
+
+@spool_app.command()
+def stats(context: typer.Context, *, json: AsJson = False) -> None:
+    """Count what is in the spool and what it takes on disk."""
+    from pipeline.cli import overview
+
+    with invocation_of(context).reading() as spool:
+        overview.show_stats(spool, json=json)
+
+
+@spool_app.command()
+def verify(context: typer.Context, *, json: AsJson = False) -> None:
+    """Check that every message is whole; changes nothing, and may run beside the stages."""
+    from pipeline.cli import repairs
+
+    with invocation_of(context).reading() as spool:
+        raise typer.Exit(repairs.verify_spool(spool, json=json))
+
+
+@spool_app.command()
+def rebuild(context: typer.Context) -> None:
+    """Make the index anew from the files alone; the stages must be stopped."""
+    from pipeline.cli import repairs
+
+    repairs.rebuild_index(invocation_of(context).settings())
+
+
+@db_app.command()
+def upgrade(context: typer.Context) -> None:
+    """Bring the index to this version's schema, after a backup; the stages must be stopped."""
+    from pipeline.cli import repairs
+
+    repairs.upgrade_index(invocation_of(context).settings())
+
+
+@db_app.command()
+def current(context: typer.Context) -> None:
+    """Print the schema of the index."""
+    from pipeline.cli import repairs
+
+    repairs.show_revision(invocation_of(context).settings())

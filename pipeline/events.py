@@ -1,0 +1,28 @@
+"""The events of running the connector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from spool.events import Event, Level
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageDied(Event):
+    """A stage process ended by itself; it is started again, later each time. What it said is on standard error."""
+
+    level: ClassVar[Level] = Level.ERROR
+    says: ClassVar[str] = "{stage} ended by itself ({how}), starts again in {seconds} s"
+    stage: str
+    how: str
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRestarted(Event):
+    """A stage process that had ended by itself was started again."""
+
+    says: ClassVar[str] = "{stage} started again as process {pid}"
+    stage: str
+    pid: int

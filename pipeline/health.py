@@ -1,0 +1,92 @@
+"""How the connector is: stages, accounts, queue, route and limits as values, for `status` and whatever watches it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from spool import queries
+from spool.accounts import Accounts, AccountState
+from spool.opening import Spool
+from spool.queries import StageRecord, StateTotal
+from spool.route import Route, RouteState
+from spool.states import State
+from stages.fetch.limits import limit_of
+from stages.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountHealth:
+    """An account of the configuration, and what its polls came to; `oversize` messages stay at the provider."""
+
+    name: str
+    is_enabled: bool
+    last_success_at: datetime | None
+    last_error: str | None
+    failures: int
+    next_poll_at: datetime | None
+    remote_messages: int | None
+    oversize: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The limits in force. `max_message_octets` None: no limit is known; `says_who` is where it comes from."""
+
+    max_message_octets: int | None
+    says_who: str
+    min_free_octets: int
+    free_octets: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Everything at one moment."""
+
+    stages: Sequence[StageRecord]
+    accounts: Sequence[AccountHealth]
+    queue: Mapping[State, StateTotal]
+    route: RouteState
+    limits: Limits
+
+
+def health(spool: Spool, settings: Settings) -> Health:
+    """Look at the spool, as this configuration has it; raises SpoolError."""
+    accounts = Accounts(spool)
+    states, oversize = accounts.states(), accounts.oversize_counts()
+    route = Route(spool).state()
+    return Health(
+        stages=queries.stage_records(spool),
+        accounts=[
+            _account(account.name, states.get(account.name), is_enabled=account.enabled, oversize=oversize)
+            for account in settings.accounts
+        ],
+        queue=queries.totals(spool),
+        route=route,
+        limits=_limits(settings, route, free_octets=spool.free_octets()),
+    )
+
+
+def _account(name: str, state: AccountState | None, *, is_enabled: bool, oversize: Mapping[str, int]) -> AccountHealth:
+    known = state or AccountState(name=name)
+    return AccountHealth(
+        name=name,
+        is_enabled=is_enabled,
+        last_success_at=known.last_success_at,
+        last_error=known.last_error,
+        failures=known.failures,
+        next_poll_at=known.next_poll_at,
+        remote_messages=known.remote_messages,
+        oversize=oversize.get(name, 0),
+    )
+
+
+def _limits(settings: Settings, route: RouteState, *, free_octets: int) -> Limits:
+    largest = limit_of(settings.fetch.max_message_octets, route)
+    return Limits(
+        max_message_octets=largest.octets,
+        says_who=largest.source,
+        min_free_octets=settings.spool.min_free_octets,
+        free_octets=free_octets,
+    )

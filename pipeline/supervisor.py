@@ -1,0 +1,102 @@
+"""`run`: the four stages as processes, each started again when it dies, all stopped together.
+
+**Invariants:** `locks/run` is held for as long as any child lives; no index is open at a fork.
+**Failures:** `SpoolError` before anything was started; afterwards the exit code says it, and the child that failed
+has said why.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipeline.children import Children, Death, StageMain
+from pipeline.endings import ExitCode, line_of, say
+from pipeline.events import StageDied, StageRestarted
+from pipeline.process import run_stage_process
+from pipeline.scheduling import GiveUp, History, StartAgain, after_death, how_it_ended
+from spool.errors import SpoolError
+from spool.events import Event, emit
+from spool.layout import Stage
+from spool.locks import RUN, hold, hold_all_stages
+from spool.opening import open_spool, require_current_index
+from stages.runner import Mode
+from stages.settings import Settings
+
+
+@contextmanager
+def in_charge(settings: Settings) -> Iterator[None]:
+    """Be the one supervisor of a spool that can be used and of which no stage runs; raises SpoolError."""
+    spool = open_spool(settings.spool.directory)
+    try:
+        with hold(spool.layout, RUN):
+            with hold_all_stages(spool.layout):
+                require_current_index(spool)
+            spool.close()
+            yield
+    finally:
+        spool.close()
+
+
+def supervise(settings: Settings, *, main: StageMain = run_stage_process) -> int:
+    """Run all stages until SIGTERM or SIGINT; raises SpoolError where nothing could be started."""
+    with in_charge(settings), Children(settings, main) as children:
+        return _Supervisor(settings, children).watch()
+
+
+def note(settings: Settings, *events: Event) -> None:
+    """Write events of the supervisor; a spool that takes none must not keep mail from moving."""
+    try:
+        spool = open_spool(settings.spool.directory)
+        try:
+            with spool.index.write() as connection:
+                emit(connection, events, now=spool.now())
+        finally:
+            spool.close()
+    except SpoolError as error:
+        say("; ".join([*(event.text for event in events), f"not noted: {line_of(error)}"]))
+
+
+class _Supervisor:
+    """Which stage is to be started when."""
+
+    def __init__(self, settings: Settings, children: Children) -> None:
+        self._settings = settings
+        self._children = children
+        self._histories = dict.fromkeys(Stage, History())
+        self._due: dict[Stage, float] = {}
+
+    def watch(self) -> int:
+        for stage in Stage:
+            self._children.start(stage, Mode.RUN)
+        while True:
+            if self._children.wait(self._seconds_to_next_start()) is not None:
+                self._children.stop()
+                return ExitCode.OK
+            for death in self._children.reap():
+                match self._decide(death):
+                    case GiveUp(code=code):
+                        self._children.stop()
+                        return code
+                    case StartAgain(seconds=seconds):
+                        self._due[death.stage] = time.monotonic() + seconds
+            self._start_due()
+
+    def _decide(self, death: Death) -> GiveUp | StartAgain:
+        decision = after_death(death.code, death.lived_seconds, history=self._histories[death.stage])
+        if isinstance(decision, StartAgain):
+            self._histories[death.stage] = decision.history
+            how = how_it_ended(death.code)
+            note(self._settings, StageDied(stage=death.stage, how=how, seconds=round(decision.seconds)))
+        return decision
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        for stage in [stage for stage, due in self._due.items() if due <= now]:
+            del self._due[stage]
+            pid = self._children.start(stage, Mode.RUN)
+            note(self._settings, StageRestarted(stage=stage, pid=pid))
+
+    def _seconds_to_next_start(self) -> float | None:
+        return min(self._due.values()) - time.monotonic() if self._due else None

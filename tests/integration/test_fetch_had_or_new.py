@@ -1,0 +1,320 @@
+"""Had or new: whatever a server does with its UIDLs, no message is lost and none is admitted twice."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from pipeline.demo.pop3_server import Deletion, Manners, Pop3Session, StoredMessage
+from spool.accounts import Accounts
+from spool.envelope import Uidl
+from spool.ledger import Ledger
+from stages.runner import Mode
+from tests.support.fetching import Fetching, Provider, mail
+from tests.support.odd_pop3 import (
+    AddsReadMark,
+    ForgetsDeletions,
+    FreshUidls,
+    NumbersAsUidls,
+    OneUidlForAll,
+    RefusesQuit,
+    RenumbersAfterDele,
+)
+
+LARGE = "x" * 70 + "\r\n"
+LARGE_BODY = LARGE * 1000
+
+
+class FreshAndForgetful(FreshUidls, ForgetsDeletions):
+    """Deletions are confirmed and do not happen, and every session has new UIDLs."""
+
+
+class FreshAndCut(FreshUidls):
+    """Every session has new UIDLs, and the first DELE cuts the connection."""
+
+    def dele(self, argument: str) -> bytes:
+        self.ended = True
+        return b""
+
+
+class CutAtDele(Pop3Session):
+    """The connection ends at the first DELE."""
+
+    def dele(self, argument: str) -> bytes:
+        self.ended = True
+        return b""
+
+
+@pytest.fixture
+def fetching(tmp_path: Path) -> Fetching:
+    return Fetching(tmp_path)
+
+
+def mails(count: int) -> list[bytes]:
+    return [mail(number) for number in range(count)]
+
+
+def test_every_message_is_fetched_once_and_the_maildrop_is_empty(fetching: Fetching) -> None:
+    provider = Provider(mails(7))
+    assert fetching.poll(provider, mode=Mode.DRAIN).is_complete
+    assert fetching.contents() == mails(7)
+    assert provider.drop.messages == []
+
+
+@pytest.mark.parametrize("manners", [Manners(), Manners(pipelining=False), Manners(added_octets=5)])
+def test_deletions_come_after_the_last_retrieval_and_in_descending_order(
+    fetching: Fetching, manners: Manners
+) -> None:
+    """A server that renumbers after each DELE cannot make us delete another message."""
+    provider = Provider(mails(5), manners=manners)
+    fetching.poll(provider)
+    verbs = [line for line in provider.commands if line.startswith(("RETR", "DELE", "QUIT"))]
+    assert verbs[5:] == ["DELE 5", "DELE 4", "DELE 3", "DELE 2", "DELE 1", "QUIT"]
+
+
+def test_a_server_that_renumbers_after_each_dele_loses_nothing(fetching: Fetching) -> None:
+    provider = Provider([*mails(3), mail(4, "y" * 5000), *mails(2)], session=RenumbersAfterDele)
+    fetching.fetch(max_message_octets=4000)
+    fetching.poll(provider)
+    assert [message.content for message in provider.drop.messages] == [mail(4, "y" * 5000)]
+
+
+@pytest.mark.parametrize("session", [ForgetsDeletions, RefusesQuit, CutAtDele])
+@pytest.mark.parametrize("body", ["small", LARGE_BODY], ids=["small", "large"])
+def test_a_deletion_that_did_not_happen_is_asked_for_again_and_nothing_is_admitted_twice(
+    fetching: Fetching, session: type[Pop3Session], body: str
+) -> None:
+    """Deletion is a fact only when the next UIDL no longer shows the message."""
+    provider = Provider([mail(1, body), mail(2, body)], session=session)
+    fetching.poll(provider)
+    fetching.poll(provider)
+    provider.kind = Pop3Session
+    fetching.poll(provider)
+    assert len(fetching.contents()) == 2
+    assert provider.drop.messages == []
+
+
+def test_a_large_message_is_compared_by_its_header(fetching: Fetching) -> None:
+    """TOP n 0 against the header hash in the ledger."""
+    provider = Provider([mail(1, LARGE_BODY)], session=CutAtDele)
+    fetching.poll(provider)
+    provider.kind = Pop3Session
+    fetching.poll(provider)
+    assert "TOP 1 0" in provider.commands
+    assert "RETR 1" not in provider.commands
+    assert provider.drop.messages == []
+
+
+@pytest.mark.parametrize("manners", [Manners(top=False), Manners()])
+@pytest.mark.parametrize("body", ["HELLO.", LARGE_BODY], ids=["small", "large"])
+def test_another_message_under_a_known_uidl_is_new_mail(fetching: Fetching, manners: Manners, body: str) -> None:
+    """Servers do reuse UIDLs; size and UIDL are the same here."""
+    provider = Provider(session=CutAtDele, manners=manners)
+    provider.put(b"u1", mail(1, body))
+    fetching.poll(provider)
+    provider.drop.messages = [StoredMessage(uidl=b"u1", content=mail(2, body))]
+    provider.kind = Pop3Session
+    fetching.poll(provider)
+    assert fetching.contents() == [mail(1, body), mail(2, body)]
+    assert provider.drop.messages == []
+    assert fetching.events("UidlReused") == ["UIDL u1 stands for another message now"]
+
+
+def test_a_read_mark_does_not_make_old_mail_new(fetching: Fetching) -> None:
+    """The hashes leave out the fields that servers rewrite between sessions."""
+
+    class Marks(AddsReadMark, ForgetsDeletions):
+        pass
+
+    provider = Provider(mails(3), session=Marks)
+    fetching.poll(provider)
+    fetching.poll(provider)
+    assert len(fetching.contents()) == 3
+
+
+@pytest.mark.parametrize("session", [Pop3Session, OneUidlForAll, NumbersAsUidls])
+def test_equal_messages_in_one_listing_are_as_many_messages(
+    fetching: Fetching, session: type[Pop3Session]
+) -> None:
+    """Identity counts copies: under one UIDL and under several."""
+    provider = Provider([mail(1), mail(1), mail(1)], session=session)
+    fetching.poll(provider, mode=Mode.DRAIN)
+    assert fetching.contents() == [mail(1)] * 3
+    assert provider.drop.messages == []
+
+
+@pytest.mark.parametrize("session", [OneUidlForAll, NumbersAsUidls])
+def test_equal_messages_that_were_not_deleted_are_matched_copy_by_copy(
+    fetching: Fetching, session: type[Pop3Session]
+) -> None:
+    """k entries match k messages; the next equal one is new."""
+
+    class Odd(session, ForgetsDeletions):  # type: ignore[misc, valid-type]  # mypy knows no base that is a value
+        pass
+
+    provider = Provider([mail(1), mail(1)], session=Odd)
+    fetching.poll(provider)
+    provider.deliver("sales", mail(1))
+    fetching.poll(provider)
+    assert fetching.contents() == [mail(1)] * 3
+
+
+def test_numbers_as_uidls_do_not_hide_new_mail(fetching: Fetching) -> None:
+    """A listing in which every UIDL equals its number is doubted: number 1 is another message next time."""
+    provider = Provider(mails(3), session=NumbersAsUidls)
+    fetching.leave = None
+    fetching.poll(provider)
+    del provider.drop.messages[0]
+    provider.deliver("sales", mail(7))
+    fetching.poll(provider)
+    assert fetching.contents() == [*mails(3), mail(7)]
+
+
+@pytest.mark.parametrize("session", [FreshUidls, FreshAndForgetful, FreshAndCut])
+@pytest.mark.parametrize("leave", [timedelta(0), None])
+def test_uidls_that_change_each_session_bring_nothing_twice(
+    fetching: Fetching, session: type[Pop3Session], leave: timedelta | None
+) -> None:
+    provider = Provider(mails(5), session=session)
+    fetching.leave = leave
+    for number in range(5, 8):
+        fetching.poll(provider)
+        provider.deliver("sales", mail(number))
+    fetching.poll(provider)
+    assert sorted(fetching.contents()) == sorted(mails(8))
+
+
+def test_uidls_changed_overnight_deliver_nothing_again(fetching: Fetching) -> None:
+    """Known kept UIDLs vanished while mail is there: compared by content, over as many sessions as it takes."""
+    provider = Provider(mails(40))
+    fetching.leave = None
+    fetching.poll(provider)
+    renamed = [StoredMessage(uidl=b"new-" + kept.uidl, content=kept.content) for kept in provider.drop.messages]
+    provider.drop.messages = [*renamed, StoredMessage(uidl=b"fresh", content=mail(99))]
+    fetching.poll(provider, mode=Mode.DRAIN)
+    assert len(fetching.contents()) == 41
+    assert fetching.state().doubt_round == 0
+    assert {entry.uidl.octets for entry in Ledger(fetching.spool).entries("sales")} == {
+        message.uidl for message in provider.drop.messages
+    }
+
+
+def test_a_round_of_comparing_goes_on_where_the_last_session_stopped(fetching: Fetching) -> None:
+    """Comparisons are not repeated under UIDLs that were compared already in this round."""
+
+    class CutsAtTen(Pop3Session):
+        def retr(self, argument: str) -> bytes:
+            self.ended = len([line for line in self.commands if line.startswith("RETR")]) == 10
+            return super().retr(argument)
+
+    provider = Provider(mails(25))
+    fetching.leave = None
+    fetching.poll(provider)
+    provider.drop.messages = [
+        StoredMessage(uidl=b"new-" + kept.uidl, content=kept.content) for kept in provider.drop.messages
+    ]
+    provider.kind = CutsAtTen
+    provider.sessions.clear()
+    while fetching.state().doubt_round or not provider.sessions:
+        fetching.poll(provider)
+    assert len(provider.said("RETR")) < 60
+    assert len(fetching.contents()) == 25
+
+
+def test_a_maildrop_listed_empty_once_and_full_again_brings_nothing_twice(fetching: Fetching) -> None:
+    provider = Provider(mails(5))
+    fetching.leave = None
+    fetching.poll(provider)
+    full, provider.drop.messages = provider.drop.messages, []
+    fetching.poll(provider)
+    provider.drop.messages = full
+    fetching.poll(provider)
+    assert len(fetching.contents()) == 5
+    assert len(provider.said("RETR")) == 5
+
+
+def test_kept_messages_are_fetched_once_and_nothing_is_sent_for_them_again(fetching: Fetching) -> None:
+    """A poll that finds nothing new takes the server's listing and no more."""
+    provider = Provider(mails(5))
+    fetching.leave = timedelta(days=14)
+    fetching.poll(provider)
+    fetching.poll(provider)
+    verbs = {line.split(" ")[0] for line in provider.commands}
+    assert verbs == {"CAPA", "USER", "APOP", "STAT", "LIST", "UIDL", "QUIT"} - {"USER"}
+
+
+@pytest.mark.parametrize("body", ["small", LARGE_BODY], ids=["small", "large"])
+def test_a_kept_message_is_deleted_when_its_age_is_reached(fetching: Fetching, body: str) -> None:
+    provider = Provider([mail(1, body)])
+    fetching.leave = timedelta(days=14)
+    fetching.poll(provider)
+    fetching.clock.advance(timedelta(days=15))
+    fetching.poll(provider)
+    assert provider.drop.messages == []
+    assert len(fetching.contents()) == 1
+
+
+def test_a_user_who_deletes_kept_mail_elsewhere_costs_a_comparison_and_no_mail(fetching: Fetching) -> None:
+    provider = Provider(mails(5))
+    fetching.leave = None
+    fetching.poll(provider)
+    del provider.drop.messages[2]
+    fetching.poll(provider)
+    fetching.poll(provider)
+    assert len(fetching.contents()) == 5
+    assert fetching.events("UidlsDoubted") == [
+        "UIDLs are doubted (kept messages vanished): all messages are compared by content"
+    ]
+    assert "RETR 1" not in provider.commands
+
+
+def test_an_adopted_uidl_is_neither_fetched_nor_deleted_unread(fetching: Fetching) -> None:
+    """Adopted or imported UIDLs have no hash; once read, they can be compared."""
+    provider = Provider()
+    provider.put(b"old", mail(1))
+    Ledger(fetching.spool).adopt("sales", [Uidl(b"old")])
+    fetching.poll(provider)
+    assert "DELE 1" not in provider.commands
+    fetching.poll(provider)
+    assert provider.drop.messages == []
+    assert fetching.contents() == []
+
+
+def test_without_uidls_content_decides(fetching: Fetching) -> None:
+    class Forgets(ForgetsDeletions):
+        pass
+
+    provider = Provider([mail(1), mail(1), mail(2)], session=Forgets, manners=Manners(uidl=False))
+    fetching.poll(provider)
+    provider.deliver("sales", mail(3))
+    fetching.poll(provider)
+    provider.kind = Pop3Session
+    fetching.poll(provider)
+    assert fetching.contents() == [mail(1), mail(1), mail(2), mail(3)]
+    assert provider.drop.messages == []
+
+
+def test_without_uidls_nothing_can_be_left_on_the_server(fetching: Fetching) -> None:
+    provider = Provider(mails(2), manners=Manners(uidl=False))
+    fetching.leave = timedelta(days=1)
+    assert not fetching.poll(provider).is_complete
+    assert fetching.events("PollFailed") == [
+        "poll failed: the server has no UIDL: set leave_on_server = false for this account"
+    ]
+    assert len(provider.drop.messages) == 2
+
+
+def test_deletions_that_act_on_a_drop_are_deletions(fetching: Fetching) -> None:
+    provider = Provider(mails(3), manners=Manners(deletion=Deletion.ON_DROP))
+    fetching.poll(provider, mode=Mode.DRAIN)
+    assert fetching.contents() == mails(3)
+
+
+def test_what_vanished_is_noted_for_the_ledger_to_forget(fetching: Fetching) -> None:
+    provider = Provider(mails(2))
+    fetching.poll(provider)
+    fetching.poll(provider)
+    assert [entry.is_shown for entry in Ledger(fetching.spool).entries("sales")] == [False, False]
+    assert Accounts(fetching.spool).states()["sales"].remote_messages == 0

@@ -1,0 +1,114 @@
+"""The listings, whose JSON is a contract, and the bytes of a message."""
+
+from __future__ import annotations
+
+from spool.envelope import Reason
+from spool.layout import Stage
+from spool.opening import Spool, take_stage
+from spool.queue_id import QueueId
+from spool.staging import Rejected
+from tests.support.shell import Shell
+from tests.support.spools import LETTER, START, admit, arrival, make_ready, message, staging
+
+REASON = Reason(stage="submit", code=550, enhanced="5.7.1", text="no \x1b[31mspam")
+
+
+def make_badmail(spool: Spool, content: bytes = LETTER, *, reason: Reason = REASON) -> QueueId:
+    (receipt,) = admit(spool, arrival(content))
+    with take_stage(spool, Stage.VALIDATE) as tenure, staging(spool, tenure) as staged:
+        found = Rejected(
+            message=message(spool, receipt.queue_id),
+            reason=reason,
+            recipients=("sales@corp.example",),
+            subject="hello",
+            sender="alice@example.org",
+        )
+        staged.settle([found])
+    return receipt.queue_id
+
+
+def test_spool_ls_json_has_the_fields_of_the_contract(shell: Shell, spool: Spool) -> None:
+    (queue_id,) = make_ready(spool, arrival())
+    assert shell.json("spool", "ls") == [
+        {
+            "id": queue_id,
+            "state": "ready",
+            "account": "sales",
+            "uidl": "u1",
+            "octets": len(LETTER),
+            "sender": "alice@example.org",
+            "recipients": ["sales@corp.example"],
+            "subject": "hello",
+            "fetched_at": START.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "attempts": 0,
+            "next_attempt_at": None,
+            "reason": None,
+        }
+    ]
+
+
+def test_badmail_ls_json_gives_the_reason_in_parts(shell: Shell, spool: Spool) -> None:
+    queue_id = make_badmail(spool)
+    (found,) = shell.objects("badmail", "ls")
+    assert (found["id"], found["state"]) == (queue_id, "badmail")
+    assert found["reason"] == {"stage": "submit", "code": 550, "enhanced": "5.7.1", "text": "no \x1b[31mspam"}
+
+
+def test_an_escape_sequence_in_a_reply_does_not_reach_the_terminal(shell: Shell, spool: Spool) -> None:
+    make_badmail(spool)
+    assert "submit: 550 5.7.1 no \\x1b[31mspam" in shell.lines("badmail", "ls")[1]
+
+
+def test_badmail_lists_only_what_was_refused(shell: Shell, spool: Spool) -> None:
+    make_ready(spool, arrival())
+    assert shell.json("badmail", "ls") == []
+
+
+def test_cat_prints_the_message_as_the_provider_sent_it(shell: Shell, spool: Spool) -> None:
+    content = b"Subject: odd\r\n\r\n\xff\x00 bare\n.\r\n"
+    (receipt,) = admit(spool, arrival(content))
+    assert shell.octets("spool", "cat", receipt.queue_id) == content
+
+
+def test_cat_prints_a_badmail_message_without_its_block(shell: Shell, spool: Spool) -> None:
+    assert shell.octets("badmail", "cat", make_badmail(spool)) == LETTER
+
+
+def test_cat_raw_prints_the_whole_badmail_file(shell: Shell, spool: Spool) -> None:
+    queue_id = make_badmail(spool)
+    assert shell.octets("badmail", "cat", queue_id, "--raw") == spool.layout.badmail_message(queue_id).read_bytes()
+
+
+def test_cat_raw_puts_the_injected_block_before_a_message_of_the_spool(shell: Shell, spool: Spool) -> None:
+    (receipt,) = admit(spool, arrival())
+    raw = shell.octets("spool", "cat", receipt.queue_id, "--raw")
+    assert raw.endswith(LETTER)
+    assert f"X-POP3Connector-Queue-Id: {receipt.queue_id}".encode() in raw.removesuffix(LETTER)
+
+
+def test_show_tells_what_happened_to_a_message(shell: Shell, spool: Spool) -> None:
+    (queue_id,) = make_ready(spool, arrival())
+    shown = "\n".join(shell.lines("spool", "show", queue_id))
+    assert "in custody" in shown
+    assert "ready, from <alice@example.org>" in shown
+
+
+def test_a_message_that_is_elsewhere_is_not_shown_as_badmail(shell: Shell, spool: Spool) -> None:
+    (queue_id,) = make_ready(spool, arrival())
+    assert shell.failure("badmail", "show", queue_id) == (
+        65,
+        f"pop3connector: message {queue_id} is not in Badmail: it is ready\n",
+    )
+
+
+def test_a_path_is_never_taken_for_a_queue_id(shell: Shell, spool: Spool) -> None:
+    make_badmail(spool)
+    for command in (("spool", "show"), ("spool", "cat"), ("badmail", "cat"), ("badmail", "replay")):
+        assert shell.failure(*command, "../../etc/passwd") == (
+            64,
+            "pop3connector: not a queue id: '../../etc/passwd'\n",
+        )
+
+
+def test_an_unknown_queue_id_is_a_data_error(shell: Shell, spool: Spool) -> None:
+    assert shell.failure("spool", "show", "0" * 18) == (65, f"pop3connector: no message {'0' * 18}\n")

@@ -1,0 +1,161 @@
+"""The supervisor over four stage processes, which are forked for real and do nothing but what a test needs.
+
+The children tell the supervisor when to stop, so that nothing here waits for a time.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pipeline.supervisor import supervise
+from spool import queries
+from spool.errors import IndexLost, SpoolUnusable, StageHeld
+from spool.events import LoggedEvent
+from spool.layout import Layout, Stage
+from spool.locks import RUN, hold
+from spool.opening import open_spool
+from spool.queries import open_for_reading
+from stages.runner import Mode, Outcome, Runtime
+from stages.settings import Settings
+from tests.support.fake_stages import FakeMain
+from tests.support.settings import default_settings
+
+DONE = Outcome(is_complete=True)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return default_settings(tmp_path / "spool")
+
+
+def stop_supervisor(_: Runtime) -> Outcome:
+    os.kill(os.getppid(), signal.SIGTERM)
+    return DONE
+
+
+def lives(settings: Settings) -> int:
+    """Count this life of the calling process."""
+    book = settings.spool.directory / "lives"
+    with book.open("a") as file:
+        file.write(".")
+    return len(book.read_text())
+
+
+def events(settings: Settings) -> Sequence[LoggedEvent]:
+    spool = open_for_reading(settings.spool.directory)
+    try:
+        return queries.events(spool)
+    finally:
+        spool.close()
+
+
+def test_sigterm_stops_all_stages_and_is_a_success(settings: Settings) -> None:
+    assert supervise(settings, main=FakeMain(submit=stop_supervisor)) == 0
+    spool = open_for_reading(settings.spool.directory)
+    try:
+        assert [record.is_running for record in queries.stage_records(spool)] == [False] * 4
+    finally:
+        spool.close()
+
+
+def test_ctrl_c_stops_all_stages_and_is_a_success(settings: Settings) -> None:
+    def interrupt(_: Runtime) -> Outcome:
+        os.kill(os.getppid(), signal.SIGINT)
+        return DONE
+
+    assert supervise(settings, main=FakeMain(submit=interrupt)) == 0
+
+
+def test_signals_work_as_before_when_the_run_has_ended(settings: Settings) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    supervise(settings, main=FakeMain(submit=stop_supervisor))
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
+def test_a_stage_that_is_killed_is_started_again(settings: Settings) -> None:
+    def work(runtime: Runtime) -> Outcome:
+        if lives(settings) == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return stop_supervisor(runtime)
+
+    assert supervise(settings, main=FakeMain(fetch=work)) == 0
+    assert lives(settings) == 3
+
+
+def test_a_death_and_the_new_start_are_events(settings: Settings) -> None:
+    def work(runtime: Runtime) -> Outcome:
+        if lives(settings) == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return stop_supervisor(runtime)
+
+    supervise(settings, main=FakeMain(fetch=work))
+    told = [event.text for event in events(settings) if event.name in ("StageDied", "StageRestarted")]
+    assert told[0] == "fetch ended by itself (SIGKILL), starts again in 1 s"
+    assert told[1].startswith("fetch started again as process ")
+
+
+def test_an_unusable_spool_ends_the_run_with_the_code_of_the_child(settings: Settings) -> None:
+    def work(_: Runtime) -> Outcome:
+        raise SpoolUnusable("the relay's certificate is nowhere")
+
+    assert supervise(settings, main=FakeMain(submit=work)) == 78
+
+
+def test_a_second_run_is_refused(settings: Settings) -> None:
+    open_spool(settings.spool.directory).close()
+    with hold(Layout(settings.spool.directory), RUN), pytest.raises(StageHeld, match=f"process {os.getpid()}"):
+        supervise(settings, main=FakeMain())
+
+
+def test_nothing_starts_beside_a_stage_that_runs_already(settings: Settings) -> None:
+    open_spool(settings.spool.directory).close()
+
+    def main(*_: object, **__: object) -> int:
+        raise AssertionError("started")
+
+    with hold(Layout(settings.spool.directory), Stage.SUBMIT), pytest.raises(StageHeld, match="submit is held"):
+        supervise(settings, main=main)
+
+
+def test_a_lost_index_is_told_once_and_starts_nothing(settings: Settings) -> None:
+    """Four children would say it four times."""
+    layout = Layout(settings.spool.directory)
+    open_spool(settings.spool.directory).close()
+    (layout.badmail / "0.eml").write_bytes(b"\r\n")
+    layout.index.write_bytes(b"")
+    with pytest.raises(IndexLost):
+        supervise(settings, main=FakeMain())
+
+
+def test_a_stage_whose_supervisor_is_gone_stops_by_itself(settings: Settings, tmp_path: Path) -> None:
+    """kill -9 of the supervisor: nobody is left who could send SIGTERM, and the lock must come free."""
+    told, tell = os.pipe()
+
+    def main(stage: Stage, settings: Settings, *, mode: Mode, lifeline: int) -> int:
+        def work(_: Runtime) -> Outcome:
+            os.write(tell, b".")
+            return DONE
+
+        code = FakeMain(**dict.fromkeys(Stage, work))(stage, settings, mode=mode, lifeline=lifeline)
+        os.write(tell, f"{stage} ended {code}\n".encode())
+        return code
+
+    supervisor = os.fork()
+    if supervisor == 0:
+        os.close(told)
+        try:
+            supervise(settings, main=main)
+        finally:
+            os._exit(1)
+    os.close(tell)
+    with open(told, "rb", buffering=0) as heard:
+        assert b"".join(heard.read(1) for _ in Stage) == b"...."
+        os.kill(supervisor, signal.SIGKILL)
+        os.waitpid(supervisor, 0)
+        # Reads to the end: until each child has closed its end, by ending.
+        assert sorted(heard.read().decode().splitlines()) == sorted(f"{stage} ended 0" for stage in Stage)
