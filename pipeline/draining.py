@@ -33,7 +33,6 @@ from stages.runner import Mode
 from stages.settings import Settings
 
 RESTARTS = 3
-NOT_TRIED = "not tried again yet"
 LOOK_SECONDS = 0.1
 _UPSTREAM = frozenset({Stage.FETCH, Stage.PICKUP})
 
@@ -136,9 +135,7 @@ class _Drain:
 
     def _can_move(self) -> bool:
         with _looking(self._settings.spool.directory) as spool:
-            route = Route(spool).state()
-            is_down = not route.is_open and route.trouble != NOT_TRIED
-            return queries.work(spool).movable > 0 and not is_down
+            return queries.work(spool).movable > 0 and Route(spool).state().is_open
 
 
 @contextmanager
@@ -154,13 +151,10 @@ def _looking(directory: Path) -> Iterator[Spool]:
 def _prepare(directory: Path) -> int:
     """Answer the number of the last event before the drain.
 
-    A route that is noted as down was found so by an earlier process; what that found out is put aside, so that the
-    drain waits for what submit finds.
+    What an earlier process found out about the route is put aside, so that the drain waits for what submit finds.
     """
     with _looking(directory) as spool:
-        route = Route(spool)
-        if not route.state().is_open:
-            route.close(NOT_TRIED)
+        Route(spool).begin()
         return queries.last_event(spool)
 
 

@@ -24,9 +24,9 @@ from spool.opening import Spool
 class AccountState:
     """An account as the last poll left it.
 
-    `expected_messages` is how many the last confirmed QUIT left, None where that is not known; `doubt_round` is the
-    round of comparing by content that is under way, 0 while UIDLs are trusted; `sizes_exact` says whether this server's
-    LIST sizes were right so far, None before the first.
+    `listed_messages` is how many the last listing showed, `expected_messages` how many the last confirmed QUIT left,
+    None where it confirmed no deletion; `doubt_round` is the round of comparing by content that is under way, 0 while
+    UIDLs are trusted; `sizes_exact` says whether this server's LIST sizes were right so far, None before the first.
     """
 
     name: str
@@ -36,6 +36,7 @@ class AccountState:
     failures: int = 0
     next_poll_at: datetime | None = None
     remote_messages: int | None = None
+    listed_messages: int | None = None
     expected_messages: int | None = None
     doubt_round: int = 0
     rounds: int = 0
@@ -91,6 +92,7 @@ class Accounts:
                 failures=row.failures,
                 next_poll_at=_time(row.next_poll_at),
                 remote_messages=row.remote_messages,
+                listed_messages=row.listed_messages,
                 expected_messages=row.expected_messages,
                 doubt_round=row.doubt_round,
                 rounds=row.rounds,
@@ -109,6 +111,7 @@ class Accounts:
             "failures": state.failures,
             "next_poll_at": _column(state.next_poll_at),
             "remote_messages": state.remote_messages,
+            "listed_messages": state.listed_messages,
             "expected_messages": state.expected_messages,
             "doubt_round": state.doubt_round,
             "rounds": state.rounds,

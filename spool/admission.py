@@ -204,15 +204,16 @@ class Admission:
         try:
             return self._commit(kept, extra)
         except IntegrityError:
-            return [receipt for one in kept for receipt in self._commit_one(one)]
+            return [receipt for one in kept for receipt in self._commit_one(one, extra)]
 
-    def _commit_one(self, one: _Kept) -> list[Receipt]:
+    def _commit_one(self, one: _Kept, extra: Sequence[Event]) -> list[Receipt]:
+        ours = [event for event in extra if event.queue_id == one.arrival.origin.queue_id]
         try:
-            return self._commit([one], ())
+            return self._commit([one], ours)
         except IntegrityError:
             return [self._had(one.arrival)]
 
-    def _commit(self, kept: list[_Kept], extra: tuple[Event, ...]) -> list[Receipt]:
+    def _commit(self, kept: list[_Kept], extra: Sequence[Event]) -> list[Receipt]:
         now = self._spool.now()
         with self._spool.index.write() as connection:
             self._tenure.check(connection)

@@ -7,7 +7,7 @@ truth.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy import Connection, insert
 
 from spool import models
-from spool.content import injected_block, pieces
+from spool.content import pieces
 from spool.envelope import Origin, Reason
 from spool.journal import Journal, Outcome
 from spool.message_file import (
@@ -152,10 +152,3 @@ def unlink_badmail(spool: Spool, queue_id: QueueId) -> None:
     """Remove the file of a message that has left Badmail, after the commit that says so."""
     if spool.disk.unlink(spool.layout.badmail_message(queue_id)):
         spool.disk.sync_directory(spool.layout.badmail)
-
-
-def injected_fields(spool: Spool, message: Message) -> Iterator[tuple[str, str]]:
-    """The fields of the block that heads a message in the spool."""
-    if message.stored:
-        found = parse_block(injected_block(spool, message.stored))
-        yield from found.fields if found else ()

@@ -36,7 +36,7 @@ from spool.locks import Tenure, boot_id
 from spool.models import from_ms, to_ms
 from spool.opening import Spool
 from spool.rows import Message, move, reason_json, select_messages, set_applied, to_message
-from spool.settlement import Settlement, Verdict, apply, from_line, journal_entry
+from spool.settlement import Answer, Settlement, Verdict, accepted_apart, apply, from_line, journal_entry
 from spool.staging import open_journal, spool_failures
 from spool.states import State, Trigger
 
@@ -72,10 +72,11 @@ class GivenBack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unreadable:
-    """A claim whose bytes are not the ones that were admitted."""
+    """A claim whose bytes are not the ones that were admitted; `answers` are those it had when that was found."""
 
     claim: Claim
     what: str
+    answers: tuple[Answer, ...] = ()
 
 
 Ended = Settlement | GivenBack | Unreadable
@@ -181,7 +182,7 @@ class Outbox:
             write_badmail(self._spool, one.message, reason=refused[0].reason, recipients=recipients, as_child=one.child)
         except Damaged as error:
             claim = Claim(message=one.message, number=one.claim, breaks={}, queued_clock=0, attempt_clock=None)
-            return self._file(Unreadable(claim=claim, what=error.what))
+            return self._file(Unreadable(claim=claim, what=error.what, answers=one.answers))
         details = {
             "recipients": recipients,
             "sha256": one.message.sha256.hex(),
@@ -198,13 +199,21 @@ class Outbox:
                 apply(connection, one, now=now)
             case GivenBack():
                 self._give_back(connection, one, now=now)
-            case Unreadable(claim=claim, what=what):
-                message = claim.message
-                values = {"claim_epoch": None, "reason": reason_json(Reason(stage="spool", text=what))}
-                trigger = Trigger.FOUND_DAMAGED
-                if move(connection, message.queue_id, state=message.state, trigger=trigger, now=now, values=values):
-                    event = FoundDamaged(queue_id=message.queue_id, account=message.account, what=what)
-                    emit(connection, [event], now=now)
+            case Unreadable():
+                self._set_damaged(connection, one, now=now)
+
+    def _set_damaged(self, connection: Connection, one: Unreadable, *, now: datetime) -> None:
+        message = one.claim.message
+        values: dict[str, object] = {
+            "claim_epoch": None,
+            "reason": reason_json(Reason(stage="spool", text=one.what)),
+        }
+        if one.answers:
+            values |= accepted_apart(message, one.answers, now=now)
+        trigger = Trigger.FOUND_DAMAGED
+        if move(connection, message.queue_id, state=message.state, trigger=trigger, now=now, values=values):
+            event = FoundDamaged(queue_id=message.queue_id, account=message.account, what=one.what)
+            emit(connection, [event], now=now)
 
     def _give_back(self, connection: Connection, one: GivenBack, *, now: datetime) -> None:
         table = models.messages

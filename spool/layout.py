@@ -133,6 +133,10 @@ class Layout:
         """A pickup file that is being admitted."""
         return self.claims / queue_id
 
+    def set_aside(self, name: str) -> Path:
+        """Where a file of that name is kept that could not be read; the name is one of ours."""
+        return self.damaged / name
+
     def lock(self, name: str) -> Path:
         """The lock file of a stage, of `run` or of the commands' journal."""
         return self.locks / f"{name}.lock"

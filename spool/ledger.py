@@ -24,6 +24,7 @@ from spool.layout import Stage
 from spool.models import from_ms
 from spool.opening import Spool
 from spool.rows import set_applied
+from spool.staging import spool_failures
 
 _CHUNK = 500
 
@@ -97,7 +98,7 @@ class Ledger:
     def compared(self, account: str, found: Iterable[tuple[Entry, Uidl]], *, round_number: int) -> None:
         """Note that entries were found again by content, under these present UIDLs, in this round."""
         table = models.ledger
-        renamed: list[Entry] = []
+        renamed: list[int] = []
         with self._spool.index.write() as connection:
             for entry, uidl in found:
                 used = connection.execute(
@@ -115,21 +116,8 @@ class Ledger:
                     .values(uidl=uidl.encoded, copy=copy, round=round_number, gone_at=None)
                 )
                 if uidl != entry.uidl:
-                    renamed.append(entry)
-            self._note_renamed(connection, renamed)
-
-    def _note_renamed(self, connection: Connection, entries: Sequence[Entry]) -> None:
-        """Tell the journal of present UIDLs: records that are still in a segment name the old ones."""
-        if not entries:
-            return
-        if self._journal is None:
-            raise AssertionError("entries are renamed only by who has the journal")
-        table = models.ledger
-        for chunk in _chunks([entry.entry for entry in entries]):
-            for row in connection.execute(select(table).where(table.c.entry.in_(chunk))).all():
-                note_entry(self._journal, row)
-        self._journal.sync()
-        set_applied(connection, Stage.FETCH, number=self._journal.last)
+                    renamed.append(entry.entry)
+            self._note(connection, renamed)
 
     def identify(self, entry: Entry, *, identity: bytes, header: bytes, octets: int) -> None:
         """Give an adopted or imported entry the content that was now seen under its UIDL."""
@@ -137,6 +125,7 @@ class Ledger:
         values = {"identity": identity, "header": header, "octets": octets}
         with self._spool.index.write() as connection:
             connection.execute(update(table).where(table.c.entry == entry.entry).values(values))
+            self._note(connection, [entry.entry])
 
     def adopt(self, account: str, uidls: Iterable[Uidl]) -> None:
         """Enter UIDLs whose content we never saw as had: they are not fetched, and never deleted unread."""
@@ -145,9 +134,26 @@ class Ledger:
             {"account": account, "uidl": uidl.encoded, "identity": None, "copy": 1, "had_at": now, "round": 0}
             for uidl in uidls
         ]
+        if not rows:
+            return
+        table = models.ledger
         with self._spool.index.write() as connection:
-            if rows:
-                connection.execute(insert(models.ledger), rows)
+            entries = connection.execute(insert(table).returning(table.c.entry), rows).scalars().all()
+            self._note(connection, entries)
+
+    def _note(self, connection: Connection, entries: Sequence[int]) -> None:
+        """Tell the journal what no record in a segment tells: present UIDLs, and those that were never fetched."""
+        if not entries:
+            return
+        if self._journal is None:
+            raise AssertionError("entries are changed only by who has the journal")
+        table = models.ledger
+        with spool_failures("journal"):
+            for chunk in _chunks(entries):
+                for row in connection.execute(select(table).where(table.c.entry.in_(chunk))).all():
+                    note_entry(self._journal, row)
+            self._journal.sync()
+        set_applied(connection, Stage.FETCH, number=self._journal.last)
 
 
 def note_entry(journal: Journal, entry: Row[tuple[object, ...]]) -> int:

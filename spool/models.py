@@ -30,7 +30,8 @@ SCHEMA_REVISION = "0001"
 metadata = MetaData()
 
 _STATES = ", ".join(f"'{state}'" for state in State)
-_LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE))
+# A damaged message may have lost its bytes: that is what was found.
+_HAVE_BYTES = ", ".join(f"'{state}'" for state in sorted(LIVE - {State.DAMAGED}))
 
 stages = Table(
     "stages",
@@ -104,7 +105,7 @@ messages = Table(
     Column("replay_id", Text),
     Column("replay", JSON(none_as_null=True)),
     CheckConstraint(f"state IN ({_STATES})", name="message_state"),
-    CheckConstraint(f"segment IS NOT NULL OR state NOT IN ({_LIVE})", name="live_has_bytes"),
+    CheckConstraint(f"segment IS NOT NULL OR state NOT IN ({_HAVE_BYTES})", name="live_has_bytes"),
     Index("ix_messages_state", "state", "next_attempt_at", "queue_id"),
     Index("ix_messages_account", "account", "queue_id"),
     Index("ix_messages_segment", "segment"),
@@ -145,6 +146,8 @@ accounts = Table(
     Column("failures", Integer, nullable=False),
     Column("next_poll_at", Integer),
     Column("remote_messages", Integer),
+    # What the last listing showed.
+    Column("listed_messages", Integer),
     # What the last QUIT was answered +OK for: how many the maildrop must hold at most, next time.
     Column("expected_messages", Integer),
     # The round of comparing by content that is under way; 0: UIDLs are trusted.

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import exists, func, or_, select
 
 from spool import models
 from spool.disk import Disk
 from spool.errors import IndexLost, PermissionRefused, SpoolFailed, SpoolUnusable
-from spool.events import Level, LoggedEvent, read_events
+from spool.events import Event, Level, LoggedEvent, read_events
 from spool.index import Index, require_sqlite, schema_revision
 from spool.layout import Layout, Stage
 from spool.models import SCHEMA_REVISION, from_ms
@@ -214,12 +214,15 @@ def last_event(spool: Spool) -> int:
         return connection.execute(select(func.max(models.events.c.event))).scalar() or 0
 
 
-def event_counts(spool: Spool, *, after: int) -> Mapping[str, int]:
-    """How many events of each name there are behind number `after`."""
-    columns = models.events.c
-    query = select(columns.name, func.count()).where(columns.event > after).group_by(columns.name)
+def count_events(spool: Spool, kind: type[Event], *, after: int, without: type[Event] | None = None) -> int:
+    """How many events of a kind there are behind number `after`, but for messages that have one of `without` too."""
+    table, other = models.events, models.events.alias()
+    query = select(func.count()).select_from(table).where(table.c.event > after, table.c.name == kind.__name__)
+    if without is not None:
+        has_other = exists().where(other.c.queue_id == table.c.queue_id, other.c.name == without.__name__)
+        query = query.where(~has_other)
     with spool.index.read() as connection:
-        return dict(connection.execute(query).all())
+        return connection.execute(query).scalar_one()
 
 
 def _sizes(directory: Path, prefix: str = "") -> list[int]:

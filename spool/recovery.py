@@ -194,7 +194,7 @@ def _drop(spool: Spool, path: Path) -> int:
 
 
 def _set_aside(spool: Spool, path: Path, *, size: int) -> int:
-    spool.disk.rename(path, spool.layout.damaged / path.name)
+    spool.disk.rename(path, spool.layout.set_aside(path.name))
     spool.disk.sync_directory(spool.layout.damaged)
     spool.disk.sync_directory(path.parent)
     with spool.index.write() as connection:

@@ -14,7 +14,6 @@ then message.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import struct
 import zlib
@@ -169,17 +168,6 @@ def read_block(path: Path, place: Place) -> bytes:
     with open_regular(path) as file:
         file.seek(place.offset)
         return file.read(place.block_octets)
-
-
-def matches(path: Path, place: Place, *, sha256: bytes) -> bool:
-    """Check the bytes of a message against their hash; False also where they are not all there. Raises OSError."""
-    known = hashlib.sha256()
-    try:
-        for piece in read_message(path, place):
-            known.update(piece)
-    except EOFError:
-        return False
-    return known.digest() == sha256
 
 
 def open_regular(path: Path) -> BinaryIO:

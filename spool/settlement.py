@@ -202,6 +202,15 @@ def _enter_child(connection: Connection, settled: Settlement, *, now: datetime) 
     ]
 
 
+def accepted_apart(message: Message, answers: Sequence[Answer], *, now: datetime) -> dict[str, object]:
+    """The recipients of a row that goes on after these answers: the accepted ones are noted, the others stay."""
+    accepted = [answer for answer in answers if answer.verdict is Verdict.ACCEPTED]
+    return {
+        "recipients": [answer.recipient for answer in answers if answer.verdict is not Verdict.ACCEPTED],
+        "accepted": [*message.accepted, *(accepted_json(answer, now) for answer in accepted)],
+    }
+
+
 def accepted_json(answer: Answer, now: datetime) -> dict[str, object]:
     """An acceptance as it stands among the accepted recipients of a message."""
     return {"recipient": answer.recipient, "at": timestamp(now), "reply": str(answer.reason)}

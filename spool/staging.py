@@ -19,9 +19,9 @@ from spool import models
 from spool.badmail import read_badmail, write_badmail
 from spool.envelope import Needs, Reason
 from spool.errors import Damaged, SpoolFailed
-from spool.events import Event, FoundDamaged, Refused, Validated, emit
+from spool.events import Event, FoundDamaged, RecordUnreadable, Refused, Validated, emit
 from spool.files import newest_serial
-from spool.journal import Journal, Outcome
+from spool.journal import Journal, Outcome, damaged_lines
 from spool.layout import Stage
 from spool.locks import Tenure
 from spool.opening import Spool
@@ -212,11 +212,24 @@ def open_journal(spool: Spool, stage: Stage) -> Journal:
         applied = connection.execute(models.journals.select().where(models.journals.c.owner == stage)).first()
         serial = newest_serial(connection)
     with spool_failures("journal"):
+        _keep_damaged_lines(spool, stage)
         journal = Journal(
             spool.layout.journal(stage), disk=spool.disk, now_ms=spool.now_ms, floor=applied.applied if applied else 0
         )
     journal.serial = serial
     return journal
+
+
+def _keep_damaged_lines(spool: Spool, stage: Stage) -> None:
+    """Set a copy aside and say so, before the journal is written anew without what cannot be read in it."""
+    path = spool.layout.journal(stage)
+    if not any(damaged_lines(path)):
+        return
+    copy = spool.layout.set_aside(f"{path.name}-{spool.now_ms()}")
+    octets = path.read_bytes()
+    spool.disk.write_file(copy, [octets])
+    with spool.index.write() as connection:
+        emit(connection, [RecordUnreadable(file=f"damaged/{copy.name}", start=0, end=len(octets))], now=spool.now())
 
 
 def note_exit(journal: Journal, message: Message, *, outcome: Outcome, reason: Reason) -> int:

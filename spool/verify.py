@@ -22,7 +22,7 @@ from spool.journal import damaged_lines
 from spool.layout import PARTIAL_SUFFIX, queue_id_of
 from spool.opening import OWNERS, Spool, require_current_index
 from spool.queue_id import QueueId
-from spool.rows import Message, find_message, select_messages, to_message
+from spool.rows import Message, Stored, find_message, select_messages, to_message
 from spool.segments import HEADER_OCTETS, Record, read_nonce, scan
 from spool.states import LIVE, State
 
@@ -53,8 +53,8 @@ def verify(spool: Spool) -> Verification:
     checked = 0
     for message in _messages(spool):
         checked += 1
-        if message.state in LIVE:
-            problems += _examine(spool, message)
+        if message.state in LIVE and message.stored:
+            problems += _examine(spool, message.stored)
     return Verification(ok=not problems, checked=checked, problems=tuple(problems))
 
 
@@ -186,24 +186,22 @@ def _messages(spool: Spool) -> Iterator[Message]:
         last = page[-1].queue_id
 
 
-def _examine(spool: Spool, message: Message) -> list[str]:
+def _examine(spool: Spool, stored: Stored) -> list[str]:
     """Read a message to its end; where something is wrong look again, for it may have moved or gone meanwhile."""
-    if _damage(spool, message) is None:
+    if _damage(spool, stored) is None:
         return []
     try:
         with spool.index.read() as connection:
-            message = find_message(connection, message.queue_id, layout=spool.layout)
+            message = find_message(connection, stored.queue_id, layout=spool.layout)
     except NotFound:
         return []
-    problem = _damage(spool, message) if message.state in LIVE else None
+    problem = _damage(spool, message.stored) if message.state in LIVE and message.stored else None
     return [problem] if problem else []
 
 
-def _damage(spool: Spool, message: Message) -> str | None:
-    if message.stored is None:
-        return f"message {message.queue_id}: is {message.state} and has no bytes"
+def _damage(spool: Spool, stored: Stored) -> str | None:
     try:
-        for _ in pieces(spool, message.stored):
+        for _ in pieces(spool, stored):
             pass
     except (Damaged, SpoolFailed) as error:
         return str(error)

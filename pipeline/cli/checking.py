@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from dataclasses import dataclass
 
 from pipeline.cli.output import shown
@@ -16,7 +17,7 @@ from stages.errors import StageError
 from stages.pop3.auth import Credentials
 from stages.pop3.client import Pop3Client, Pop3Endpoint
 from stages.settings import AccountSettings, Settings, SmtpSettings
-from stages.submit.relay import Relay, own_name
+from stages.submit.relay import Relay, name_for_helo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,9 @@ async def _account(account: AccountSettings, *, timeout: float) -> Finding:
 async def _relay(smtp: SmtpSettings) -> Finding:
     where = f"relay ({smtp.host} port {smtp.port})"
     try:
-        client = await Relay(smtp, helo=await asyncio.to_thread(own_name)).open()
+        # It may ask the resolver.
+        host_name = await asyncio.to_thread(socket.getfqdn)
+        client = await Relay(smtp, helo=name_for_helo(host_name)).open()
         await client.quit()
     except StageError as error:
         return Finding(is_good=False, text=f"{where}: {error}")

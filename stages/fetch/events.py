@@ -104,15 +104,6 @@ class DeletionRefused(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QuitRefused(Event):
-    """The server did not confirm the end of a session in which messages were deleted; the next listing tells."""
-
-    level: ClassVar[Level] = Level.WARNING
-    says: ClassVar[str] = "QUIT was not confirmed: {messages} deletions may not have happened"
-    messages: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FoundAgain(Event):
     """Messages that were in custody already were still shown; they were compared and, where wanted, only deleted."""
 

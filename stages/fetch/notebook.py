@@ -22,6 +22,7 @@ class Ending:
     """How a session ended: `is_settled` where nothing of its listing is left to ask for."""
 
     is_settled: bool
+    listed_messages: int
     expected_messages: int | None
     remote_messages: int | None
     fell_out_of_step: bool
@@ -75,6 +76,7 @@ class Notebook:
         state, doubts = self._doubts(plan, tally, is_settled=ending.is_settled)
         state = replace(
             state,
+            listed_messages=ending.listed_messages,
             expected_messages=ending.expected_messages,
             remote_messages=ending.remote_messages,
             sizes_exact=False

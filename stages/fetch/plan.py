@@ -241,12 +241,10 @@ def _doubt(facts: _Facts) -> str | None:
 
 
 def _suspects(facts: _Facts) -> tuple[Entry, ...]:
-    """Entries that may be here under new UIDLs: they vanished, and no count shows that any message went."""
-    expected = facts.state.expected_messages
-    vanished = tuple(entry for entry in facts.vanished if entry.identity is not None)
-    if expected is not None and len(facts.listing) < expected + len(vanished):
+    """Entries that may be here under new UIDLs: they vanished, and the count did not fall."""
+    if len(facts.listing) < (facts.state.listed_messages or 0):
         return ()
-    return vanished
+    return tuple(entry for entry in facts.vanished if entry.identity is not None)
 
 
 def _compared(facts: _Facts, round_number: int) -> frozenset[Uidl]:

@@ -9,12 +9,16 @@ from stages.fetch.plan import Key
 from stages.fetch.session import Report
 from stages.settings import AccountSettings
 
-BROKEN_SESSIONS_AT_MOST = 3
+BROKEN_IN_A_ROW = 3
 
 
 @dataclass(slots=True, kw_only=True)
 class Poll:
-    """What the sessions of a poll came to so far; `requests` are those of people who wait for its end."""
+    """What the sessions of a poll came to so far; `requests` are those of people who wait for its end.
+
+    `ask_limit` is for a line that breaks: shorter sessions get further. `error` is what the poll has failed for, unless
+    a later session made good for it.
+    """
 
     account: AccountSettings
     began_at: float
@@ -25,8 +29,8 @@ class Poll:
     one_by_one: bool = False
     ask_limit: int | None = None
     put_off: set[Key] = field(default_factory=set)
-    breaks: int = 0
     error: StageError | None = None
+    _broken_in_a_row: int = 0
     _listed: int | None = None
 
     def add(self, report: Report) -> bool:
@@ -34,14 +38,12 @@ class Poll:
         self.admitted += report.admitted
         self.octets += report.octets
         self.remaining = report.listed if report.remaining is None else report.remaining
+        self.one_by_one = self.one_by_one or report.needs_one_by_one
         if report.error is not None:
-            self.error = report.error
-        if report.needs_one_by_one:
-            self.one_by_one = True
-        if report.broke is not None:
-            return self._add_break(report, report.broke)
-        if report.error is not None:
-            return False
+            return self._add_broken(report, report.error)
+        if not self.put_off:
+            self.error = None
+        self._broken_in_a_row = 0
         if self.ask_limit is not None:
             self.ask_limit *= 2
         moved = report.admitted > 0 or report.compared > 0 or report.needs_one_by_one
@@ -49,10 +51,13 @@ class Poll:
         self._listed = report.listed
         return report.is_more and (moved or fell)
 
-    def _add_break(self, report: Report, broke: Key) -> bool:
-        """The message comes last from now on; on a line that breaks, shorter sessions get further."""
-        self.put_off.add(broke)
-        self.breaks += 1
+    def _add_broken(self, report: Report, error: StageError) -> bool:
+        """Go on where that can lead further: without the message that broke it, one by one, or in shorter sessions."""
+        self.error = error
+        self._broken_in_a_row += 1
+        if report.broke is not None:
+            self.put_off.add(report.broke)
         if report.resolved:
             self.ask_limit = max(1, report.resolved // 2)
-        return self.breaks < BROKEN_SESSIONS_AT_MOST
+        can_help = report.broke is not None or report.needs_one_by_one or report.resolved > 0
+        return can_help and report.is_more and self._broken_in_a_row < BROKEN_IN_A_ROW

@@ -65,7 +65,8 @@ class Polling:
                 break
             await self._wait()
         await self._stop_turns()
-        return self._all_well and self._room.has_room
+        # What is due still was not polled, or not to its end: the disk is full, or we were told to stop.
+        return self._runtime.mode is Mode.RUN or (self._all_well and not self._due)
 
     async def _first_polls(self) -> dict[str, datetime]:
         now = self._runtime.spool.now()

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import assert_never
 
 from spool.accounts import Left
@@ -42,6 +43,7 @@ from stages.pop3.retrieval import (
 )
 
 SESSION_OCTETS = 256 * 1024 * 1024
+SENTINELS = 1024
 
 
 @dataclass(slots=True)
@@ -49,7 +51,7 @@ class Tally:
     """What a session has come to so far.
 
     `receipts` are those asked for, by number; `known` are numbers of messages that were compared and may be deleted.
-    `unasked` counts what another session should ask for. `sizes_exact` is False once a size in LIST was wrong.
+    `unasked` counts what had no answer. `sizes_exact` is False once a size in LIST was wrong.
     """
 
     receipts: dict[int, asyncio.Future[Receipt]] = field(default_factory=dict)
@@ -81,20 +83,21 @@ class Retrieving:
         self._desk = desk
         self._exact_so_far = memory.state.sizes_exact
         self._broken = {(left.uidl, left.octets): left for left in memory.left}
-        self._had = Had(memory.entries)
-        self._had.use_up(plan.used)
-        self._had.suspect(plan.suspects)
+        self._entries = memory.entries
+        self._had = Had(())
         self._everywhere = plan.round > 0
+        self._questions = self._sentinels()
         self._todo: deque[Wanted] = deque()
         self._asked: deque[Wanted] = deque()
         self._asked_count = 0
         self._asked_octets = 0
         self._incoming: Incoming | None = None
 
-    async def run(self, wanted: Sequence[Wanted]) -> None:
+    async def run(self, wanted: Sequence[Wanted], *, is_windowed: bool) -> None:
         """Ask for these messages, in this order."""
         self._todo.extend(wanted)
-        window = ONE_BY_ONE if self._order.one_by_one else Window(sentinels=self._exact_so_far is not True)
+        self._had = self._candidates({one.message.uidl for one in wanted})
+        window = Window(sentinels=self._exact_so_far is not True) if is_windowed else ONE_BY_ONE
         try:
             while self._todo and self._may_ask():
                 async with aclosing(self._client.retrieve(self._supply(), window=window)) as events:
@@ -102,9 +105,19 @@ class Retrieving:
                         await self._on(event)
                         self.tally.in_hand = self._asked[0].message if self._asked else None
         finally:
-            self.tally.unasked += len(self._todo)
+            self.tally.unasked += len(self._todo) + len(self._asked)
             if self._incoming is not None:
                 await self._incoming.discard()
+
+    def _candidates(self, uidls: Set[Uidl]) -> Had:
+        """What these messages may be; of 100,000 kept ones, most are none of it."""
+        if self._everywhere or NO_UIDL in uidls:
+            had = Had(self._entries)
+        else:
+            had = Had([*(entry for entry in self._entries if entry.uidl in uidls), *self._plan.suspects])
+        had.use_up(self._plan.used)
+        had.suspect(self._plan.suspects)
+        return had
 
     def _may_ask(self) -> bool:
         return (
@@ -124,16 +137,17 @@ class Retrieving:
             self._asked_octets += wanted.message.octets or 0
             self.tally.in_hand = self._asked[0].message
             yield Retrieval(
-                number=wanted.message.number, octets=wanted.message.octets, sentinel=self._sentinel(wanted.message)
+                number=wanted.message.number, octets=wanted.message.octets, sentinel=next(self._questions, None)
             )
 
-    def _sentinel(self, message: Listed) -> Sentinel | None:
-        for listed in (self._desk.random.choice(self._listing), message, *self._listing[:8]):
-            if listed.uidl.octets:
-                return Sentinel(number=listed.number, answer=listed.uidl.octets)
-            if listed.octets is not None:
-                return Sentinel(number=listed.number, answer=listed.octets)
-        return None
+    def _sentinels(self) -> Iterator[Sentinel]:
+        """Questions about messages of the listing, drawn at random; no two that are asked near each other are equal.
+
+        Were they, an answer that has slipped by one command would look right.
+        """
+        drawn = self._desk.random.sample(self._listing, k=min(len(self._listing), SENTINELS))
+        known = [sentinel for listed in drawn if (sentinel := _sentinel(listed)) is not None]
+        return cycle(known)
 
     async def _on(self, event: RetrievalEvent) -> None:
         match event:
@@ -234,3 +248,8 @@ class Retrieving:
             self.tally.sizes_exact = False
         elif self.tally.sizes_exact is None:
             self.tally.sizes_exact = True
+
+
+def _sentinel(listed: Listed) -> Sentinel | None:
+    answer = listed.uidl.octets or listed.octets
+    return None if answer is None else Sentinel(number=listed.number, answer=answer)

@@ -28,7 +28,6 @@ from stages.fetch.events import (
     FoundAgain,
     ListingsDisagree,
     PlainTextLogin,
-    QuitRefused,
     SizesWait,
 )
 from stages.fetch.notebook import Ending, Notebook
@@ -121,8 +120,9 @@ class Session:
             desk=self._desk,
         )
         self._tally = retrieving.tally
-        self._is_windowed = client.capabilities.pipelining and not self._order.one_by_one
-        await retrieving.run([*self._in_this_session(), *await self._peek(client)])
+        wanted = [*self._in_this_session(), *await self._peek(client)]
+        self._is_windowed = client.capabilities.pipelining and not self._order.one_by_one and len(wanted) > 1
+        await retrieving.run(wanted, is_windowed=self._is_windowed)
         await self._delete(client)
 
     async def _list(self, client: Pop3Client) -> Sequence[Listed]:
@@ -144,7 +144,9 @@ class Session:
         capabilities = client.capabilities
         rules = replace(rules, can_peek=capabilities.top or not capabilities.was_told)
         memory = await self._notebook.remember()
-        self._plan = plan(listing, memory=memory, rules=rules, now=self._desk.runtime.spool.now())
+        now = self._desk.runtime.spool.now()
+        # In a thread: a listing may have 100,000 lines, and other sessions go on.
+        self._plan = await asyncio.to_thread(plan, listing, memory=memory, rules=rules, now=now)
         if self._plan.waiting and self._desk.is_news(self._account.name, "sizes"):
             self._events.append(SizesWait(account=self._account.name, messages=self._plan.waiting))
         await self._notebook.note_plan(self._plan)
@@ -193,10 +195,10 @@ class Session:
         if self._tally.found:
             self._events.append(FoundAgain(account=name, messages=self._tally.found, deletions=len(self._tally.known)))
         is_confirmed = await client.quit()
-        self._expected = len(self._listing or ()) - deleted if deleted and is_confirmed else None
         if deleted and not is_confirmed:
-            self._events.append(QuitRefused(account=name, messages=deleted))
+            raise TryLater(f"QUIT was not confirmed: {deleted} deletions may not have happened")
         self._remaining = len(self._listing or ()) - deleted
+        self._expected = self._remaining if deleted else None
 
     async def _conclude(self, error: StageError | None) -> Report:
         tally = self._tally
@@ -204,13 +206,16 @@ class Session:
         fell_out = isinstance(error, OutOfStep) and self._is_windowed
         if fell_out:
             self._events.append(FellOutOfStep(account=self._account.name, error=str(error)))
-        broke = None if fell_out else in_hand
+        # In a window nobody knows which message it was: one by one it will be found.
+        broke = None if self._is_windowed else in_hand
         # Also after an error: the next session must find in the ledger what this one admitted.
         receipts = [await receipt for receipt in tally.receipts.values()]
-        is_more = bool(tally.unasked or self._put_last or error)
+        is_undeleted = error is not None and bool(receipts or tally.known)
+        is_more = is_undeleted or tally.unasked + self._put_last > (broke is not None)
         if self._listing is not None:
             ending = Ending(
-                is_settled=not is_more and not tally.refused,
+                is_settled=error is None and not is_more and not tally.refused,
+                listed_messages=len(self._listing),
                 expected_messages=self._expected,
                 remote_messages=len(self._listing) if self._remaining is None else self._remaining,
                 fell_out_of_step=fell_out,

@@ -137,7 +137,9 @@ class Pop3Client:
                 raise PeerBroke(f"TOP {number} 0 gave more than {MAX_HEADER_OCTETS} octets")
         return bytes(header)
 
-    def retrieve(self, requests: Iterable[Retrieval], *, window: Window = ONE_BY_ONE) -> AsyncGenerator[RetrievalEvent, None]:
+    def retrieve(
+        self, requests: Iterable[Retrieval], *, window: Window = ONE_BY_ONE
+    ) -> AsyncGenerator[RetrievalEvent, None]:
         """Retrieve messages in the given order; see `stages.pop3.retrieval`.
 
         Whoever stops before the end can only `close`: answers are still on their way.

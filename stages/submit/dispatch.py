@@ -25,6 +25,7 @@ READ_AT_ONCE = 16
 LOOK_EVERY = timedelta(seconds=30)
 COMPACT_EVERY = timedelta(hours=1)
 REST_SECONDS = 300.0
+QUIET_PATIENCE = timedelta(seconds=30)
 
 
 class Dispatch:
@@ -76,6 +77,7 @@ class Dispatch:
             return await session.run(first)
         finally:
             self._sessions.discard(session)
+            self._office.supply.woken.set()
 
     async def _keep_supplied(self) -> None:
         runtime, watch = self._office.runtime, self._office.watch
@@ -89,7 +91,7 @@ class Dispatch:
                     continue
                 if runtime.mode is Mode.ONCE and self._is_done:
                     return
-            elif watch.may_probe():
+            elif watch.may_probe() and self._is_quiet:
                 await self._probe(await self._message_to_probe())
                 continue
             elif watch.is_sick:
@@ -99,20 +101,28 @@ class Dispatch:
             await self._sleep()
 
     @property
+    def _is_quiet(self) -> bool:
+        """Whether a probe would say something: sessions under way may still show that the relay works.
+
+        They may also wait for minutes for a reply, and then the probe goes beside them.
+        """
+        return not self._sessions or self._office.watch.paused_for() >= QUIET_PATIENCE
+
+    @property
     def _is_done(self) -> bool:
         return self._office.supply.is_empty and self._office.settler.is_idle
 
     async def _fill(self) -> bool:
         """Claim or read something; False where there is nothing to do now."""
         supply, now = self._office.supply, self._office.runtime.spool.now()
+        if supply.is_empty and self._office.watch.must_ask_size():
+            await self._hold(Session(self._office, is_single=True), None)
+            return True
         if supply.unread and supply.has_room:
             await self._read()
             return True
         if supply.is_low and (supply.is_news or now >= self._look_at):
             return await self._claim(CLAIMED_AT_ONCE)
-        if supply.is_empty and self._office.watch.must_ask_size():
-            await self._hold(Session(self._office, is_single=True), None)
-            return True
         return False
 
     async def _claim(self, limit: int) -> bool:
@@ -178,13 +188,11 @@ class Dispatch:
 
     async def _sleep(self) -> None:
         office, now = self._office, self._office.runtime.spool.now()
-        wake_at = now + LOOK_EVERY
-        if office.watch.probe_at is not None:
-            wake_at = office.watch.probe_at
-        elif office.supply.is_low:
-            wake_at = self._look_at
+        probe_at = office.watch.probe_at
+        wake_at = self._look_at if office.watch.flows and office.supply.is_low else probe_at
+        pause = LOOK_EVERY if wake_at is None or wake_at <= now else min(wake_at - now, LOOK_EVERY)
         with suppress(TimeoutError):
-            async with asyncio.timeout(min(max(wake_at - now, timedelta()), LOOK_EVERY).total_seconds()):
+            async with asyncio.timeout(pause.total_seconds()):
                 await office.supply.woken.wait()
 
     def _give_back(self, claims: Iterable[Claim]) -> None:

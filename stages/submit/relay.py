@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 
-from spool.safe_text import safe_text
 from stages import passwords
 from stages.secret import Secret
 from stages.settings import SmtpSettings, TlsMode
@@ -59,11 +57,9 @@ class Relay:
         return Credentials(username=username, password=password)
 
 
-def own_name() -> str:
-    """The name by which we introduce ourselves: qualified where the system knows it so. May ask the resolver."""
-    for name in (socket.getfqdn(), socket.gethostname()):
-        try:
-            return helo_name(safe_text(name.encode()))
-        except ValueError:
-            continue
-    return "localhost"
+def name_for_helo(host_name: str) -> str:
+    """The name by which we introduce ourselves: that of this host where RFC 5321 section 4.1.3 allows it."""
+    try:
+        return helo_name(host_name)
+    except ValueError:
+        return "localhost"

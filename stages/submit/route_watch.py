@@ -68,6 +68,10 @@ class RouteWatch:
         """Whether it is time to probe the relay."""
         return self._circuit.may_probe(self._runtime.spool.now())
 
+    def paused_for(self) -> timedelta:
+        """How long the probe has been due."""
+        return self._runtime.spool.now() - self._circuit.probe_at
+
     def open_clock(self) -> int:
         """How long the route has been open in all, in milliseconds."""
         return self._noted.clock(self._runtime.spool.now())
@@ -112,10 +116,10 @@ class RouteWatch:
         self._circuit = self._circuit.paused(self._runtime.spool.now())
         if flowed:
             self._supply.flow(flows=self.flows)
-        if not self._circuit.is_sick or self._is_noted_closed:
+        if not self._circuit.is_sick or str(reason) == self._noted.trouble:
             return
+        events = [] if self._was_closed or self._is_noted_closed else [RouteClosed(reason=str(reason))]
         self._is_noted_open, self._is_noted_closed = False, True
-        events = [] if self._was_closed else [RouteClosed(reason=str(reason))]
         self._noted = await self._runtime.call(lambda: self._close(reason, events))
         self._runtime.ring(Stage.FETCH)
 

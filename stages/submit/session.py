@@ -61,7 +61,7 @@ class _Taken:
 
 
 class Session:
-    """One session. `is_single`: it sends its first message and no other."""
+    """One session. `is_single`: it sends its first message and no other; without one it only asks for SIZE."""
 
     def __init__(self, office: Office, *, is_single: bool = False) -> None:
         self._office = office
@@ -77,6 +77,8 @@ class Session:
     async def run(self, first: Outgoing | None) -> bool:
         """Open, send `first` and whatever else there is, say goodbye; False where the relay did not let us in."""
         self._first = first
+        if self._is_single and first is None:
+            self._is_over = True
         try:
             client = await self._open()
             if client is None:

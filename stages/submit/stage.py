@@ -22,7 +22,7 @@ from stages.runner import Outcome, Runtime
 from stages.submit.conclusion import breaks_of
 from stages.submit.dispatch import Dispatch
 from stages.submit.outgoing import Gateway
-from stages.submit.relay import Relay, own_name
+from stages.submit.relay import Relay, name_for_helo
 from stages.submit.retry import RetryPolicy
 from stages.submit.route_watch import RouteWatch
 from stages.submit.session import Office
@@ -39,16 +39,14 @@ class SubmitStage:
         self._stop_patience = stop_patience
         self._outbox: Outbox | None = None
         self._before = RouteState()
-        self._gateway = ""
-        self._helo = ""
+        self._host_name = ""
 
     def begin(self, runtime: Runtime) -> None:
         """Settle what an earlier process left, and learn our own name."""
         self._outbox = Outbox(runtime.spool, runtime.tenure)
         compact(runtime.spool, self._outbox.journal, owner=runtime.tenure.stage)
         self._before = Route(runtime.spool).begin()
-        self._gateway = socket.getfqdn()
-        self._helo = own_name()
+        self._host_name = socket.getfqdn()
 
     async def work(self, runtime: Runtime) -> Outcome:
         """Submit until told to stop or, once, until nothing is due; complete where nothing is left."""
@@ -56,7 +54,7 @@ class SubmitStage:
             raise AssertionError("work before begin")
         office = self._office(runtime, self._outbox)
         accounts = {account.name: account.deliver_to for account in runtime.settings.accounts}
-        dispatch = Dispatch(office, Gateway(name=self._gateway, deliver_to=accounts))
+        dispatch = Dispatch(office, Gateway(name=self._host_name, deliver_to=accounts))
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(office.settler.run())
@@ -84,7 +82,7 @@ class SubmitStage:
         submit = runtime.settings.submit
         return Office(
             runtime=runtime,
-            relay=Relay(runtime.settings.smtp, helo=self._helo),
+            relay=Relay(runtime.settings.smtp, helo=name_for_helo(self._host_name)),
             outbox=outbox,
             supply=supply,
             settler=Settler(runtime, outbox, supply=supply),

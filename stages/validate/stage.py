@@ -87,7 +87,7 @@ class Examiner:
     def settle_batch(self) -> int:
         """Examine and settle the oldest staged messages; answers how many there were. Raises SpoolFailed."""
         self._compact_if_due()
-        batch = _up_to(self._staging.waiting(BATCH_MESSAGES), BATCH_OCTETS)
+        batch = up_to(self._staging.waiting(BATCH_MESSAGES), BATCH_OCTETS)
         findings: list[Finding] = []
         events: list[Event] = []
         for message in batch:
@@ -121,7 +121,7 @@ class Examiner:
             self._compact_at = now + COMPACT_EVERY
 
 
-def _up_to(messages: Sequence[Message], octets: int) -> Sequence[Message]:
+def up_to(messages: Sequence[Message], octets: int) -> Sequence[Message]:
     """The first messages that have so many octets together; one at least, so that none is too large to be looked at."""
     totals = accumulate(message.octets for message in messages)
     count = sum(total <= octets for total in totals)

@@ -148,27 +148,3 @@ def test_what_the_relay_puts_off_is_told_by_the_exit_code_and_sent_later(tmp_pat
 
         wait_until(is_done, "the deferred messages are due and sent")
         assert len(sink.accepted) == 3
-
-
-def test_a_spool_rebuilt_after_its_index_was_lost_delivers_nothing_twice(tmp_path: Path) -> None:
-    """Delivered mail stays delivered, Badmail stays Badmail, kept mail is not fetched again."""
-    refusal = Refusal(part=Part.CONTENT, marker=b"Subject: spam", reply="554 5.7.1 Refused as spam")
-    mail = [*letters(10, prefix="good"), *letters(3, prefix="spam")]
-    pop3, sink = Pop3Server({"sales": ("secret", mail)}), SmtpSink(SinkRules(refusals=(refusal,)))
-    with serving(pop3), serving(sink):
-        accounts = [account("sales", pop3.port, leave_on_server=True)]
-        connector = configure(tmp_path, smtp_port=sink.port, accounts=accounts)
-        assert connector.drain().returncode == 0
-        for path in connector.spool.glob("index.sqlite3*"):
-            path.unlink()
-        lost = connector.drain()
-        assert lost.returncode == 74
-        assert "spool rebuild" in lost.stderr
-        done = connector.run("spool", "rebuild")
-        assert done.returncode == 0, done.stderr
-        assert connector.problems() == []
-        again = connector.drain()
-        assert again.returncode == 0, again.stderr
-        assert len(sink.accepted) == 10
-        assert len(connector.badmail()) == 3
-        assert len(pop3.maildrop("sales")) == 13

@@ -10,7 +10,9 @@ import pytest
 from pipeline.demo.pop3_server import Deletion, Manners, Pop3Session, StoredMessage
 from spool.accounts import Accounts
 from spool.envelope import Uidl
+from spool.layout import Stage
 from spool.ledger import Ledger
+from spool.staging import open_journal
 from stages.runner import Mode
 from tests.support.fetching import Fetching, Provider, mail
 from tests.support.odd_pop3 import (
@@ -64,9 +66,7 @@ def test_every_message_is_fetched_once_and_the_maildrop_is_empty(fetching: Fetch
 
 
 @pytest.mark.parametrize("manners", [Manners(), Manners(pipelining=False), Manners(added_octets=5)])
-def test_deletions_come_after_the_last_retrieval_and_in_descending_order(
-    fetching: Fetching, manners: Manners
-) -> None:
+def test_deletions_come_after_the_last_retrieval_and_in_descending_order(fetching: Fetching, manners: Manners) -> None:
     """A server that renumbers after each DELE cannot make us delete another message."""
     provider = Provider(mails(5), manners=manners)
     fetching.poll(provider)
@@ -135,9 +135,7 @@ def test_a_read_mark_does_not_make_old_mail_new(fetching: Fetching) -> None:
 
 
 @pytest.mark.parametrize("session", [Pop3Session, OneUidlForAll, NumbersAsUidls])
-def test_equal_messages_in_one_listing_are_as_many_messages(
-    fetching: Fetching, session: type[Pop3Session]
-) -> None:
+def test_equal_messages_in_one_listing_are_as_many_messages(fetching: Fetching, session: type[Pop3Session]) -> None:
     """Identity counts copies: under one UIDL and under several."""
     provider = Provider([mail(1), mail(1), mail(1)], session=session)
     fetching.poll(provider, mode=Mode.DRAIN)
@@ -159,6 +157,24 @@ def test_equal_messages_that_were_not_deleted_are_matched_copy_by_copy(
     provider.deliver("sales", mail(1))
     fetching.poll(provider)
     assert fetching.contents() == [mail(1)] * 3
+
+
+def test_an_equal_message_is_not_taken_for_one_that_was_just_deleted(fetching: Fetching) -> None:
+    """It was in the listing beside it: the count fell, so that what vanished is gone."""
+
+    class CutAfterOneDele(Pop3Session):
+        def dele(self, argument: str) -> bytes:
+            self.ended = True
+            return super().dele(argument)
+
+    fetching.fetch(max_messages_per_session=2)
+    manners = Manners(deletion=Deletion.AT_DELE)
+    provider = Provider([mail(1), mail(1), mail(1)], session=CutAfterOneDele, manners=manners)
+    fetching.poll(provider, mode=Mode.DRAIN)
+    provider.kind = Pop3Session
+    fetching.poll(provider, mode=Mode.DRAIN)
+    assert fetching.contents() == [mail(1)] * 3
+    assert provider.drop.messages == []
 
 
 def test_numbers_as_uidls_do_not_hide_new_mail(fetching: Fetching) -> None:
@@ -274,7 +290,7 @@ def test_an_adopted_uidl_is_neither_fetched_nor_deleted_unread(fetching: Fetchin
     """Adopted or imported UIDLs have no hash; once read, they can be compared."""
     provider = Provider()
     provider.put(b"old", mail(1))
-    Ledger(fetching.spool).adopt("sales", [Uidl(b"old")])
+    Ledger(fetching.spool, open_journal(fetching.spool, Stage.FETCH)).adopt("sales", [Uidl(b"old")])
     fetching.poll(provider)
     assert "DELE 1" not in provider.commands
     fetching.poll(provider)

@@ -61,7 +61,7 @@ def test_good_mail_behind_senders_that_only_the_relay_objects_to_arrives_too(tmp
         assert done.returncode == 0, done.stderr
         assert sorted(without_our_received(one.content) for one in sink.accepted) == sorted(GOOD)
         assert pop3.maildrop("sales") == []
-        said = {"stage": "submit", "code": 501, "enhanced": "5.1.7", "text": "Invalid address"}
+        said = {"stage": "submit", "code": 501, "enhanced": "5.1.7", "text": "MAIL FROM: Invalid address"}
         assert connector.reasons() == [said] * bad
 
 

@@ -1,4 +1,4 @@
-"""The submit stage as a process of its own, killed at the worst moment: one doubtful message a connection, none lost."""
+"""The submit stage as a process of its own, killed at the worst moment: nothing is lost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from spool.opening import Spool, open_spool, utc_now
 from spool.states import State
 from tests.support.processes import ROOT
 from tests.support.spools import letters, logged, make_ready
-from tests.support.submitting import messages, relay_settings, submit_once
+from tests.support.submit_stage import messages, relay_settings, submit_once
 
 MESSAGES = 120
 STAGE = """
@@ -56,13 +56,17 @@ def queue_id_of(accepted: Accepted) -> str:
     return accepted.content.split(b" id ")[1].split()[0].decode()
 
 
+def configure(config: Path, spool: Spool, *, port: int, connections: int) -> None:
+    config.write_text(
+        f"[spool]\ndirectory = '{spool.layout.root}'\n"
+        f"[smtp]\nhost = '127.0.0.1'\nport = {port}\nconnections = {connections}\n"
+    )
+
+
 async def killed_and_restarted(spool: Spool, config: Path, *, deadly: int, connections: int) -> Counter[str]:
     """How often each message arrived, when the process is killed in the midst and another one goes on."""
     async with DeadlySink(deadly) as sink:
-        config.write_text(
-            f"[spool]\ndirectory = '{spool.layout.root}'\n"
-            f"[smtp]\nhost = '127.0.0.1'\nport = {sink.port}\nconnections = {connections}\n"
-        )
+        configure(config, spool, port=sink.port, connections=connections)
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", STAGE, str(config), cwd=ROOT)
         sink.victim = process.pid
         assert await process.wait() == -signal.SIGKILL

@@ -82,3 +82,11 @@ def test_each_package_says_that_it_is_typed(wheel: Path, package: str) -> None:
 @pytest.mark.timeout(600)
 def test_the_command_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
     assert "Usage" in run(installed / "pop3connector", "--help", cwd=tmp_path)
+
+
+@pytest.mark.timeout(600)
+def test_mail_is_delivered_by_the_wheel_alone(installed: Path, tmp_path: Path) -> None:
+    """The demo runs the real pipeline as real processes, between servers of its own."""
+    story = run(installed / "pop3connector", "demo", cwd=tmp_path)
+    assert "delivered 4" in story
+    assert list(tmp_path.iterdir()) == []

@@ -1,12 +1,12 @@
-"""The fetch stage between an embedded POP3 server and a spool, in one event loop, with a clock that is moved by hand."""
+"""The fetch stage between embedded POP3 servers and a spool, in one event loop, with a clock that is moved by hand."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
 import ssl
-from collections.abc import Iterable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import cast
@@ -22,10 +22,13 @@ from spool.opening import take_stage
 from spool.rows import Message
 from spool.segments import read_message
 from stages.fetch.stage import FetchStage
+from stages.passwords import PasswordSource
 from stages.runner import Mode, Outcome, Runtime
-from stages.settings import AccountSettings, Settings, TlsMode
+from stages.settings import AccountSettings, TlsMode
 from tests.support.settings import account, default_settings
 from tests.support.spools import Clock, logged, make_spool, message
+
+HONEST = Manners()
 
 
 def mail(number: int, body: str = "Hello.") -> bytes:
@@ -42,14 +45,12 @@ class Provider(Pop3Server):
         messages: Iterable[bytes] = (),
         *,
         session: type[Pop3Session] = Pop3Session,
-        manners: Manners = Manners(),
+        manners: Manners = HONEST,
         user: str = "sales",
     ) -> None:
         self.kind = session
         self.user = user
-        super().__init__(
-            {user: ("secret", messages)}, manners, session=cast(type[Pop3Session], self._new_session)
-        )
+        super().__init__({user: ("secret", messages)}, manners, session=cast(type[Pop3Session], self._new_session))
 
     @property
     def drop(self) -> Maildrop:
@@ -89,11 +90,17 @@ class Fetching:
         self.settings = default_settings(directory)
         self.fetch(max_message_octets=100_000_000)
         self.leave: timedelta | None = timedelta(0)
+        self.passwords: dict[str, PasswordSource] = {}
 
     def fetch(self, **changes: object) -> None:
         """Change settings of the section `fetch`."""
         fetch = dataclasses.replace(self.settings.fetch, **changes)  # type: ignore[arg-type]  # names are the tests'
         self.settings = dataclasses.replace(self.settings, fetch=fetch)
+
+    def min_free_octets(self, octets: int) -> None:
+        """Change `spool.min_free_space`."""
+        spool = dataclasses.replace(self.settings.spool, min_free_octets=octets)
+        self.settings = dataclasses.replace(self.settings, spool=spool)
 
     def poll(self, *providers: Provider, mode: Mode = Mode.ONCE) -> Outcome:
         """Let a fetch process poll the providers' accounts; time passes first."""
@@ -101,17 +108,38 @@ class Fetching:
         return asyncio.run(self._poll(providers, mode))
 
     async def _poll(self, providers: Iterable[Provider], mode: Mode) -> Outcome:
+        async with self.working(*providers, mode=mode) as (_, work):
+            return await work
+
+    @asynccontextmanager
+    async def working(self, *providers: Provider, mode: Mode) -> AsyncIterator[tuple[Runtime, asyncio.Task[Outcome]]]:
+        """A fetch process at work on the providers' accounts; it is told to stop at the end."""
         async with AsyncExitStack() as stack:
             accounts = tuple([self._account(await stack.enter_async_context(provider)) for provider in providers])
-            return await run_fetch(self, dataclasses.replace(self.settings, accounts=accounts), mode=mode)
+            settings = dataclasses.replace(self.settings, accounts=accounts)
+            stage = FetchStage()
+            tenure = stack.enter_context(take_stage(self.spool, Stage.FETCH))
+            runtime = Runtime(settings, self.spool, tenure, mode=mode)
+            stack.callback(runtime.close)
+            await runtime.call(lambda: stage.begin(runtime))
+            runtime.listen()
+            work = asyncio.ensure_future(stage.work(runtime))
+            try:
+                yield runtime, work
+                runtime.stopping.set()
+                await work
+            finally:
+                await runtime.call(lambda: stage.end(runtime))
 
     def _account(self, provider: Provider) -> AccountSettings:
+        plain = account(provider.user)
         return dataclasses.replace(
-            account(provider.user),
+            plain,
             host="127.0.0.1",
             port=provider.port,
             tls=TlsMode.NONE,
             leave_on_server=self.leave,
+            password=self.passwords.get(provider.user, plain.password),
         )
 
     def messages(self) -> list[Message]:
@@ -142,17 +170,8 @@ class Fetching:
         return [event.text for event in logged(self.spool) if event.name == name]
 
 
-async def run_fetch(fetching: Fetching, settings: Settings, *, mode: Mode) -> Outcome:
-    """Be the fetch process for the length of its work."""
-    stage = FetchStage()
-    with take_stage(fetching.spool, Stage.FETCH) as tenure:
-        runtime = Runtime(settings, fetching.spool, tenure, mode=mode)
-        try:
-            await runtime.call(lambda: stage.begin(runtime))
-            runtime.listen()
-            try:
-                return await stage.work(runtime)
-            finally:
-                await runtime.call(lambda: stage.end(runtime))
-        finally:
-            runtime.close()
+async def until(is_so: Callable[[], bool]) -> None:
+    """Let the loop run until something is so."""
+    async with asyncio.timeout(20):
+        while not is_so():  # noqa: ASYNC110 - what is waited for is in the spool, which rings nobody in a test
+            await asyncio.sleep(0.005)

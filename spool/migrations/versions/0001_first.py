@@ -20,6 +20,7 @@ def upgrade() -> None:
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("next_poll_at", sa.Integer(), nullable=True),
         sa.Column("remote_messages", sa.Integer(), nullable=True),
+        sa.Column("listed_messages", sa.Integer(), nullable=True),
         sa.Column("expected_messages", sa.Integer(), nullable=True),
         sa.Column("doubt_round", sa.Integer(), nullable=False),
         sa.Column("rounds", sa.Integer(), nullable=False),
@@ -157,7 +158,7 @@ def upgrade() -> None:
         sa.Column("replay_id", sa.Text(), nullable=True),
         sa.Column("replay", sa.JSON(none_as_null=True), nullable=True),
         sa.CheckConstraint(
-            "segment IS NOT NULL OR state NOT IN ('damaged', 'deferred', 'held', 'ready', 'staged')",
+            "segment IS NOT NULL OR state NOT IN ('deferred', 'held', 'ready', 'staged')",
             name="live_has_bytes",
         ),
         sa.CheckConstraint(

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from pipeline.draining import drain
+from pipeline.draining import LOOK_SECONDS, drain
 from spool import queries
 from spool.admission import Admission
 from spool.claims import Outbox
@@ -29,7 +30,7 @@ from spool.staging import Staging
 from stages.runner import Outcome, Runtime
 from stages.settings import Settings
 from tests.support.fake_stages import FakeMain
-from tests.support.processes import wait_until
+from tests.support.processes import WaitedTooLong, wait_until
 from tests.support.settings import default_settings
 from tests.support.spools import admit, arrival, letters, make_ready, passed
 
@@ -151,6 +152,9 @@ def test_a_route_that_was_down_yesterday_is_tried_before_the_drain_gives_up(sett
 
     def submit(runtime: Runtime) -> Outcome:
         wait_until(lambda: not queries.is_running(runtime.spool, Stage.VALIDATE), "validate has ended")
+        with suppress(WaitedTooLong):  # many looks of the drain
+            wait_until(runtime.stopping.is_set, "the drain gives up", timeout=10 * LOOK_SECONDS)
+            return DONE
         settle_all(runtime)
         Route(runtime.spool).open()
         return DONE

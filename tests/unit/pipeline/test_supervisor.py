@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,13 @@ from spool import queries
 from spool.errors import IndexLost, SpoolUnusable, StageHeld
 from spool.events import LoggedEvent
 from spool.layout import Layout, Stage
-from spool.locks import RUN, hold
+from spool.locks import RUN, hold, hold_all_stages
 from spool.opening import open_spool
 from spool.queries import open_for_reading
-from stages.runner import Mode, Outcome, Runtime
+from stages.runner import Outcome, Runtime
 from stages.settings import Settings
 from tests.support.fake_stages import FakeMain
+from tests.support.processes import wait_until
 from tests.support.settings import default_settings
 
 DONE = Outcome(is_complete=True)
@@ -133,29 +135,32 @@ def test_a_lost_index_is_told_once_and_starts_nothing(settings: Settings) -> Non
 
 
 def test_a_stage_whose_supervisor_is_gone_stops_by_itself(settings: Settings, tmp_path: Path) -> None:
-    """kill -9 of the supervisor: nobody is left who could send SIGTERM, and the lock must come free."""
-    told, tell = os.pipe()
+    """kill -9 of the supervisor: nobody is left who could send SIGTERM, and the locks must come free."""
 
-    def main(stage: Stage, settings: Settings, *, mode: Mode, lifeline: int) -> int:
-        def work(_: Runtime) -> Outcome:
-            os.write(tell, b".")
-            return DONE
+    def work(runtime: Runtime) -> Outcome:
+        (tmp_path / f"{runtime.tenure.stage}.pid").write_text(f"{os.getpid()} ")
+        return DONE
 
-        code = FakeMain(**dict.fromkeys(Stage, work))(stage, settings, mode=mode, lifeline=lifeline)
-        os.write(tell, f"{stage} ended {code}\n".encode())
-        return code
+    def pids() -> list[int]:
+        return [int(path.read_text()) for path in tmp_path.glob("*.pid") if path.read_text().endswith(" ")]
+
+    def are_free() -> bool:
+        with suppress(StageHeld), hold_all_stages(Layout(settings.spool.directory)):
+            return True
+        return False
 
     supervisor = os.fork()
     if supervisor == 0:
-        os.close(told)
         try:
-            supervise(settings, main=main)
+            supervise(settings, main=FakeMain(**dict.fromkeys(Stage, work)))
         finally:
             os._exit(1)
-    os.close(tell)
-    with open(told, "rb", buffering=0) as heard:
-        assert b"".join(heard.read(1) for _ in Stage) == b"...."
+    try:
+        wait_until(lambda: len(pids()) == 4, "all stages work")
         os.kill(supervisor, signal.SIGKILL)
         os.waitpid(supervisor, 0)
-        # Reads to the end: until each child has closed its end, by ending.
-        assert sorted(heard.read().decode().splitlines()) == sorted(f"{stage} ended 0" for stage in Stage)
+        wait_until(are_free, "the stages have ended", timeout=10)
+    finally:
+        for pid in pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)

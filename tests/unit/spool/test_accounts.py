@@ -21,6 +21,7 @@ FULL = AccountState(
     failures=3,
     next_poll_at=START + timedelta(minutes=15),
     remote_messages=7,
+    listed_messages=8,
     expected_messages=5,
     doubt_round=2,
     rounds=9,

@@ -16,7 +16,7 @@ from spool import models
 from spool.admission import SEAL_AGE, Admission
 from spool.badmail import write_badmail
 from spool.content import load
-from spool.envelope import Arrival, Receipt, Reason
+from spool.envelope import Arrival, Reason, Receipt
 from spool.errors import SpoolFailed, StageHeld
 from spool.files import segment_rows
 from spool.journal import Outcome, read_journal

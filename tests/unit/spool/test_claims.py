@@ -2,94 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from datetime import timedelta
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from spool.badmail import read_badmail
-from spool.claims import Claim, GivenBack, Outbox, Unreadable
-from spool.envelope import Reason
-from spool.errors import SpoolFailed, StageHeld
+from spool.claims import GivenBack, Unreadable
+from spool.errors import StageHeld
 from spool.journal import Outcome, read_journal
 from spool.layout import Stage
-from spool.opening import Spool, take_stage
+from spool.opening import Spool
 from spool.rows import move
-from spool.settlement import Answer, Settlement, Verdict, settlement
+from spool.settlement import Verdict
 from spool.states import State, Trigger
+from tests.support.attempts import (
+    DUE,
+    LATER,
+    OK,
+    SPAM,
+    A,
+    B,
+    C,
+    answered,
+    attempt,
+    names,
+    one_attempt,
+    outcomes,
+    submitting,
+)
 from tests.support.faulty_disk import FaultyDisk
 from tests.support.spools import (
-    LETTER,
     Clock,
     admit,
     arrival,
     letters,
-    logged,
     make_ready,
     make_spool,
     message,
     queue_ids,
 )
-
-A, B, C = "a@corp.example", "b@corp.example", "c@corp.example"
-OK = Reason(stage="submit", code=250, enhanced="2.0.0", text="queued")
-LATER = Reason(stage="submit", code=451, enhanced="4.3.0", text="later")
-SPAM = Reason(stage="submit", code=550, enhanced="5.7.1", text="spam")
-REASONS = {Verdict.ACCEPTED: OK, Verdict.POSTPONED: LATER, Verdict.REFUSED: SPAM}
-DUE = timedelta(minutes=10)
-
-
-@contextmanager
-def submitting(spool: Spool, boot_id: str | None = None) -> Iterator[Outbox]:
-    with take_stage(spool, Stage.SUBMIT) as tenure:
-        outbox = Outbox(spool, replace(tenure, boot_id=boot_id) if boot_id else tenure)
-        try:
-            yield outbox
-        finally:
-            outbox.close()
-
-
-def answered(spool: Spool, claim: Claim, *verdicts: Verdict, has_expired: bool = False) -> Settlement:
-    """The relay's answers for the recipients of a claim, in order."""
-    return settlement(
-        claim.message,
-        claim.number,
-        answers=[
-            Answer(recipient=recipient, verdict=verdict, reason=REASONS[verdict])
-            for recipient, verdict in zip(claim.message.recipients, verdicts, strict=True)
-        ],
-        attempt_clock=1000,
-        next_attempt_at=spool.now() + DUE if Verdict.POSTPONED in verdicts else None,
-        has_expired=has_expired,
-    )
-
-
-def attempt(spool: Spool, outbox: Outbox, *verdicts: Verdict, has_expired: bool = False) -> Settlement:
-    """One whole attempt with the next message."""
-    (claim,) = outbox.claim(1)
-    outbox.dot(claim)
-    settled = answered(spool, claim, *verdicts, has_expired=has_expired)
-    outbox.note(settled)
-    outbox.settle([settled])
-    return settled
-
-
-def one_attempt(tmp_path: Path, *verdicts: Verdict, has_expired: bool = False) -> tuple[Spool, str, Settlement]:
-    spool = make_spool(tmp_path)
-    (queue_id,) = make_ready(spool, arrival(), recipients=[A, B, C][: len(verdicts)])
-    with submitting(spool) as outbox:
-        return spool, queue_id, attempt(spool, outbox, *verdicts, has_expired=has_expired)
-
-
-def names(spool: Spool, queue_id: str) -> list[str]:
-    return [event.name for event in logged(spool) if event.queue_id == queue_id]
-
-
-def outcomes(spool: Spool) -> list[tuple[str, Outcome]]:
-    return [(line.queue_id, line.outcome) for line in read_journal(spool.layout.journal(Stage.SUBMIT)).lines]
 
 
 def test_what_is_claimed_is_not_claimed_again(tmp_path: Path) -> None:
@@ -252,6 +204,17 @@ def test_an_unreadable_message_waits_for_the_operator(tmp_path: Path) -> None:
     assert names(spool, bad)[-1] == "FoundDamaged"
 
 
+def test_a_divided_message_whose_bytes_are_gone_keeps_who_was_accepted(tmp_path: Path) -> None:
+    """Sent again after its repair, it must not reach them twice."""
+    spool = make_spool(tmp_path)
+    (queue_id,) = make_ready(spool, arrival(), recipients=[A, B])
+    spool.layout.segment(Stage.FETCH, 1).unlink()
+    with submitting(spool) as outbox:
+        attempt(spool, outbox, Verdict.ACCEPTED, Verdict.REFUSED)
+    row = message(spool, queue_id)
+    assert (row.state, row.recipients, [one["recipient"] for one in row.accepted]) == (State.DAMAGED, (B,), [A])
+
+
 def test_a_refused_message_whose_bytes_are_gone_is_damaged(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
     (queue_id,) = make_ready(spool, arrival())
@@ -301,143 +264,6 @@ def test_a_group_is_synced_once(tmp_path: Path) -> None:
         outbox.settle(settled)
     assert disk.steps.count("sync submit.journal") == 1
     assert disk.steps[-1] == "sync submit.journal"
-
-
-def test_a_claim_of_a_killed_process_is_claimable_again(tmp_path: Path) -> None:
-    """I6, and nothing was sent: no word of a duplicate."""
-    spool = make_spool(tmp_path)
-    (queue_id,) = make_ready(spool, arrival())
-    with submitting(spool) as outbox:
-        outbox.claim(1)
-    with submitting(spool) as outbox:
-        assert [claim.message.queue_id for claim in outbox.claim(1)] == [queue_id]
-    assert not message(spool, queue_id).possible_duplicate
-
-
-def test_a_final_dot_without_a_result_is_a_possible_duplicate(tmp_path: Path) -> None:
-    spool = make_spool(tmp_path)
-    (queue_id,) = make_ready(spool, arrival())
-    with submitting(spool) as outbox:
-        (claim,) = outbox.claim(1)
-        outbox.dot(claim)
-    with submitting(spool) as outbox:
-        assert len(outbox.claim(1)) == 1
-    assert message(spool, queue_id).possible_duplicate
-    assert "PossibleDuplicate" in names(spool, queue_id)
-
-
-def test_a_dot_of_an_earlier_attempt_says_nothing_of_this_one(tmp_path: Path) -> None:
-    clock = Clock()
-    spool = make_spool(tmp_path, clock=clock)
-    (queue_id,) = make_ready(spool, arrival())
-    with submitting(spool) as outbox:
-        attempt(spool, outbox, Verdict.POSTPONED)
-        clock.advance(DUE)
-        outbox.claim(1)
-    with submitting(spool) as outbox:
-        assert len(outbox.claim(1)) == 1
-    assert not message(spool, queue_id).possible_duplicate
-
-
-def test_a_claim_of_another_boot_without_a_result_is_a_possible_duplicate(tmp_path: Path) -> None:
-    """A power cut may have taken the line that would have told of the final dot."""
-    spool = make_spool(tmp_path)
-    (queue_id,) = make_ready(spool, arrival())
-    with submitting(spool, boot_id="another") as outbox:
-        outbox.claim(1)
-    with submitting(spool):
-        pass
-    assert message(spool, queue_id).possible_duplicate
-
-
-@pytest.mark.parametrize(
-    "verdicts",
-    [
-        (Verdict.ACCEPTED, Verdict.ACCEPTED),
-        (Verdict.POSTPONED, Verdict.POSTPONED),
-        (Verdict.REFUSED, Verdict.REFUSED),
-        (Verdict.ACCEPTED, Verdict.REFUSED),
-        (Verdict.ACCEPTED, Verdict.POSTPONED),
-        (Verdict.REFUSED, Verdict.POSTPONED),
-    ],
-)
-def test_a_noted_result_of_a_killed_process_is_settled_at_the_next_start(
-    tmp_path: Path, verdicts: Sequence[Verdict]
-) -> None:
-    """As it would have been; and nothing is sent again to who accepted it."""
-    spool = make_spool(tmp_path)
-    (queue_id,) = make_ready(spool, arrival(), recipients=[A, B])
-    with submitting(spool, boot_id="another") as outbox:
-        (claim,) = outbox.claim(1)
-        outbox.dot(claim)
-        settled = answered(spool, claim, *verdicts)
-        outbox.note(settled)
-    with submitting(spool):
-        pass
-    row = message(spool, queue_id)
-    whole = {
-        (Verdict.ACCEPTED, Verdict.ACCEPTED): State.SUBMITTED,
-        (Verdict.REFUSED, Verdict.REFUSED): State.BADMAIL,
-        (Verdict.ACCEPTED, Verdict.REFUSED): State.SUBMITTED,
-    }
-    assert (row.state, row.is_claimed, row.attempts) == (whole.get(tuple(verdicts), State.DEFERRED), False, 1)
-    assert not row.possible_duplicate
-    assert [one["recipient"] for one in row.accepted] == [
-        recipient for recipient, verdict in zip([A, B], verdicts, strict=True) if verdict is Verdict.ACCEPTED
-    ]
-    if settled.child:
-        assert message(spool, settled.child).state is State.BADMAIL
-    with submitting(spool):
-        pass
-    assert message(spool, queue_id).attempts == 1
-
-
-@pytest.mark.parametrize("step", range(1, 14))
-@pytest.mark.parametrize("verdicts", [(Verdict.ACCEPTED, Verdict.REFUSED), (Verdict.REFUSED, Verdict.REFUSED)])
-def test_whichever_step_of_settling_fails_the_next_start_ends_it_once(
-    tmp_path: Path, verdicts: Sequence[Verdict], step: int
-) -> None:
-    """The answers were noted: no accepted recipient is sent to again, no refused one is lost."""
-    disk = FaultyDisk()
-    spool = make_spool(tmp_path, disk=disk)
-    (queue_id,) = make_ready(spool, arrival(), recipients=[A, B])
-    with submitting(spool) as outbox:
-        (claim,) = outbox.claim(1)
-        outbox.dot(claim)
-        settled = answered(spool, claim, *verdicts)
-        outbox.note(settled)
-        disk.fail(step, lasting=True)
-        try:
-            outbox.settle([settled])
-        except SpoolFailed:
-            assert message(spool, queue_id).state is State.READY
-    disk.mend()
-    with submitting(spool) as outbox:
-        assert outbox.claim(10) == []
-    badmail = settled.child or queue_id
-    assert message(spool, queue_id).state is (State.SUBMITTED if settled.child else State.BADMAIL)
-    assert message(spool, badmail).state is State.BADMAIL
-    (file,) = spool.layout.badmail.glob("*.eml")
-    assert file.name == f"{badmail}.eml"
-    assert file.read_bytes().endswith(LETTER)
-    assert names(spool, badmail).count("Refused") == 1
-
-
-def test_a_result_that_could_not_be_noted_leaves_a_possible_duplicate(tmp_path: Path) -> None:
-    """The relay said yes and the disk was full: honest, and not lost."""
-    disk = FaultyDisk()
-    spool = make_spool(tmp_path, disk=disk)
-    (queue_id,) = make_ready(spool, arrival())
-    with submitting(spool) as outbox:
-        (claim,) = outbox.claim(1)
-        outbox.dot(claim)
-        disk.fail(1)
-        with pytest.raises(SpoolFailed):
-            outbox.note(answered(spool, claim, Verdict.ACCEPTED))
-    with submitting(spool):
-        pass
-    row = message(spool, queue_id)
-    assert (row.state, row.possible_duplicate) == (State.READY, True)
 
 
 def test_what_an_operator_changed_under_a_claim_stays_as_the_operator_left_it(tmp_path: Path) -> None:

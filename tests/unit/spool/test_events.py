@@ -32,9 +32,14 @@ def test_an_event_is_read_back(tmp_path: Path) -> None:
 def test_an_event_whose_transaction_fails_did_not_happen(tmp_path: Path) -> None:
     """I5: a state changes with its event, in one transaction."""
     spool = make_spool(tmp_path)
-    with pytest.raises(KeyError), spool.index.write() as connection:
-        emit(connection, [SpoolWarning(what="x")], now=START)
-        raise KeyError
+
+    def fail() -> None:
+        with spool.index.write() as connection:
+            emit(connection, [SpoolWarning(what="x")], now=START)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert logged(spool) == []
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import stat
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -113,9 +112,14 @@ def test_what_a_block_wrote_is_committed_when_it_ends(layout: Layout) -> None:
 
 def test_what_a_block_wrote_is_gone_when_it_raises(layout: Layout) -> None:
     index = opened(layout)
-    with pytest.raises(KeyError), index.write() as connection:
-        connection.execute(insert(models.journals), JOURNAL_ROW)
-        raise KeyError
+
+    def fail() -> None:
+        with index.write() as connection:
+            connection.execute(insert(models.journals), JOURNAL_ROW)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     with index.read() as connection:
         assert connection.execute(select(models.journals)).all() == []
 
@@ -203,9 +207,8 @@ def test_an_old_index_is_backed_up_before_it_is_upgraded(layout: Layout) -> None
     open_index(layout, disk=disk, now=START, newest="0002").close()
     (backup,) = layout.root.glob("*.backup-*")
     assert backup.name == "index.sqlite3.backup-0001-20260101T000000Z"
-    with sqlite3.connect(backup) as connection:
-        assert connection.execute("SELECT owner, applied FROM journals").fetchall() == [("fetch", 1)]
-    connection.close()
+    with Index(backup).read() as copy:
+        assert copy.execute(select(models.journals)).all() == [("fetch", 1)]
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     assert disk.steps == [f"open {backup.name}", f"sync {backup.name}", f"sync {layout.root.name}/"]
 
@@ -240,6 +243,6 @@ def test_a_checkpoint_moves_the_log_into_the_database(layout: Layout) -> None:
         ),
     ],
 )
-def test_the_database_refuses_words_that_do_not_exist(layout: Layout, table: str, row: SimpleNamespace) -> None:
+def test_the_database_refuses_words_that_do_not_exist(layout: Layout, table: str, row: dict[str, object]) -> None:
     with pytest.raises(IntegrityError), opened(layout).write() as connection:
         connection.execute(insert(models.metadata.tables[table]).values(row))

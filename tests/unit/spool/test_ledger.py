@@ -9,10 +9,10 @@ from pathlib import Path
 from sqlalchemy import select
 
 from spool import models
-from spool.envelope import Uidl
+from spool.envelope import Receipt, Uidl
 from spool.journal import Outcome, read_journal
-from spool.ledger import Entry, Ledger
 from spool.layout import Stage
+from spool.ledger import Entry, Ledger
 from spool.opening import Spool, take_stage
 from spool.staging import open_journal
 from tests.support.spools import START, Clock, admit, arrival, letters, make_spool
@@ -72,7 +72,7 @@ def gone(spool: Spool) -> list[int | None]:
 def test_a_listing_of_thousands_is_noted(tmp_path: Path) -> None:
     """More than SQLite takes in one statement."""
     spool = make_spool(tmp_path)
-    Ledger(spool).adopt("sales", [Uidl(b"%d" % number) for number in range(40_000)])
+    comparing(spool).adopt("sales", [Uidl(b"%d" % number) for number in range(40_000)])
     Ledger(spool).note_listing(vanished=entries(spool), returned=[])
     assert not any(entry.is_shown for entry in entries(spool))
 
@@ -80,25 +80,25 @@ def test_a_listing_of_thousands_is_noted(tmp_path: Path) -> None:
 def test_an_adopted_uidl_is_had_without_content(tmp_path: Path) -> None:
     """It is not fetched, and never deleted unread."""
     spool = make_spool(tmp_path)
-    Ledger(spool).adopt("sales", [Uidl(b"\xff old")])
+    comparing(spool).adopt("sales", [Uidl(b"\xff old")])
     (entry,) = entries(spool)
     assert (entry.uidl.octets, entry.identity, entry.header, entry.octets) == (b"\xff old", None, None, None)
 
 
 def test_an_adopted_entry_gets_the_content_that_was_seen(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
-    Ledger(spool).adopt("sales", [Uidl(b"u1")])
+    comparing(spool).adopt("sales", [Uidl(b"u1")])
     seen = arrival().digest
-    Ledger(spool).identify(entries(spool)[0], identity=seen.identity, header=seen.header, octets=seen.octets)
+    comparing(spool).identify(entries(spool)[0], identity=seen.identity, header=seen.header, octets=seen.octets)
     (entry,) = entries(spool)
     assert (entry.identity, entry.header, entry.octets) == (seen.identity, seen.header, seen.octets)
     assert [receipt.is_new for receipt in admit_known(spool)] == [False]
 
 
-def admit_known(spool: Spool) -> list[object]:
+def admit_known(spool: Spool) -> list[Receipt]:
     with spool.index.write() as connection:
         connection.exec_driver_sql("UPDATE ledger SET queue_id = '01j0e5v3xk7m2q9r4s'")
-    return list(admit(spool, arrival()))
+    return admit(spool, arrival())
 
 
 def test_what_was_compared_by_content_gets_its_present_uidl(tmp_path: Path) -> None:
@@ -142,7 +142,15 @@ def test_an_entry_that_is_found_under_its_own_uidl_keeps_its_copy_number(tmp_pat
 
 def test_the_time_of_having_is_the_clock_of_the_spool(tmp_path: Path) -> None:
     spool = make_spool(tmp_path)
-    Ledger(spool).adopt("sales", [Uidl(b"u1")])
+    comparing(spool).adopt("sales", [Uidl(b"u1")])
     with spool.index.read() as connection:
         had_at = connection.execute(select(models.ledger.c.had_at)).scalar()
     assert had_at == models.to_ms(START)
+
+
+def test_an_adopted_uidl_is_in_the_journal_at_once(tmp_path: Path) -> None:
+    """No record in any segment could tell a rebuild of it."""
+    spool = make_spool(tmp_path)
+    comparing(spool).adopt("sales", [Uidl(b"old")])
+    (line,) = read_journal(spool.layout.journal(Stage.FETCH)).lines
+    assert (line.outcome, line.details["uidl"]) == (Outcome.LEDGER, "old")

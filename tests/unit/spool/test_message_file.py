@@ -168,6 +168,15 @@ def test_a_digest_is_the_same_however_the_message_arrives(message: bytes, cuts: 
     assert digester.result() == digest(message)
 
 
+@pytest.mark.parametrize("size", range(1, 40))
+def test_a_digest_is_the_same_wherever_the_end_of_the_header_is_cut(size: int) -> None:
+    message = b"A: b\r\nStatus: RO\r\n\r\nStatus: body\r\n\r\nend\r\n"
+    digester = Digester()
+    for start in range(0, len(message), size):
+        digester.feed(message[start : start + size])
+    assert digester.result() == digest(message)
+
+
 @pytest.mark.parametrize("beyond", range(-4, 5))
 @pytest.mark.parametrize("chunk", [1000, 4096, MAX_HEADER_OCTETS + 10])
 def test_a_digest_is_the_same_where_the_header_reaches_its_bound(beyond: int, chunk: int) -> None:
@@ -195,6 +204,7 @@ def test_a_read_mark_does_not_make_old_mail_new(field: str, position: int) -> No
     "other",
     [
         b"Subject: x\r\nStatus-Of-Order: shipped\r\n\r\nbody\r\n",
+        b"Subject: x\r\nStatus-Of-Order: shipped\r\nX-UIDL: 7\r\n\r\nbody\r\n",
         b"Subject: x\r\n\r\nStatus: RO\r\nbody\r\n",
         b"Subject: x\r\n Status: RO\r\n\r\nbody\r\n",
         b"Subject: x\r\n\r\nbody \r\n",

@@ -175,6 +175,7 @@ def test_what_was_fetched_and_admitted_again_since_is_skipped(tmp_path: Path) ->
     admit(spool, arrival())
     assert recovered(spool) == 0
     assert len(queue_ids(spool)) == 1
+    assert len(segment_rows(spool)) == 2
 
 
 def test_one_message_in_two_uncommitted_records_is_admitted_once(tmp_path: Path) -> None:

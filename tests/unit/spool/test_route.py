@@ -86,6 +86,14 @@ def test_the_clock_stands_while_submit_does_not_run(spool: Spool, clock: Clock) 
     assert route.state().clock(clock()) == 2 * MS
 
 
+def test_a_clock_that_a_killed_process_left_running_does_not_count(spool: Spool, clock: Clock) -> None:
+    """Nobody knows until when it ran; a machine that was off for a week expires no mail."""
+    Route(spool).open()
+    clock.advance(timedelta(days=7))
+    before = Route(spool).begin()
+    assert (before.opened_at, Route(spool).state().clock(clock())) == (START, 0)
+
+
 def test_a_clock_of_the_wall_that_goes_back_never_turns_the_route_s_back(spool: Spool, clock: Clock) -> None:
     route = Route(spool)
     route.open()

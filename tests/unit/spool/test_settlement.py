@@ -27,9 +27,9 @@ def answers(kinds: tuple[Verdict, ...]) -> list[Answer]:
     ]
 
 
-@pytest.fixture
-def one(tmp_path: Path) -> Message:
-    spool = make_spool(tmp_path)
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Message:
+    spool = make_spool(tmp_path_factory.mktemp("settlement"))
     return message(spool, make_ready(spool, arrival())[0])
 
 

@@ -185,7 +185,7 @@ def test_every_exit_has_its_line_and_its_event(tmp_path: Path) -> None:
 
 
 def test_a_line_names_the_highest_segment_at_its_time(tmp_path: Path) -> None:
-    """A line may go when every file on disk is younger: so a stage that runs for weeks must not name the one it began with."""
+    """A line may go when every file on disk is younger: validate must not name the segment that it began with."""
     spool = make_spool(tmp_path)
     with take_stage(spool, Stage.VALIDATE) as tenure, staging(spool, tenure) as staged:
         admit(spool, arrival(uidl="u1"))
@@ -193,6 +193,21 @@ def test_a_line_names_the_highest_segment_at_its_time(tmp_path: Path) -> None:
         staged.settle([rejected(staged.waiting(1)[0])])
     (line,) = read_journal(spool.layout.journal(Stage.VALIDATE)).lines
     assert line.serial == 2
+
+
+def test_a_journal_with_a_damaged_line_is_kept_for_the_operator(tmp_path: Path) -> None:
+    """It is written anew at the start, without what cannot be read; damage is never dropped in silence."""
+    spool = make_spool(tmp_path)
+    settle(spool, rejected(one_staged(spool)))
+    path = spool.layout.journal(Stage.VALIDATE)
+    damaged = path.read_bytes().replace(b"badmail", b"bedmail")
+    path.write_bytes(damaged)
+    settle(spool)
+    (copy,) = spool.layout.damaged.iterdir()
+    assert copy.read_bytes() == damaged
+    assert "RecordUnreadable" in [event.name for event in logged(spool)]
+    settle(spool)
+    assert len(list(spool.layout.damaged.iterdir())) == 1
 
 
 def test_a_second_holder_voids_the_first(tmp_path: Path) -> None:

@@ -105,6 +105,14 @@ def test_damage_between_the_messages_that_are_needed_is_told_of(spool: Spool) ->
     assert f"octets {HEADER_OCTETS} to {len(octets)} are not a record" in only_problem(spool)
 
 
+def test_a_damaged_header_is_told_of(spool: Spool) -> None:
+    """Without it, and without a first frame, a rebuild cannot read the segment."""
+    admit(spool, arrival())
+    path = segment(spool)
+    path.write_bytes(bytes(HEADER_OCTETS + 1) + path.read_bytes()[HEADER_OCTETS + 1 :])
+    assert any("its header is damaged" in problem for problem in verify(spool).problems)
+
+
 def test_octets_beyond_what_was_committed_are_their_owners(spool: Spool) -> None:
     """I3: a torn tail waits for recovery."""
     admit(spool, arrival())

@@ -24,7 +24,7 @@ from stages.submit.verdict import (
     Untouched,
     Verdict,
 )
-from tests.support.submitting import claim
+from tests.support.submit_stage import claim
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 POLICY = RetryPolicy(initial=timedelta(minutes=1), longest=timedelta(hours=1), lifetime=timedelta(days=5))

@@ -27,10 +27,10 @@ from stages.mail.received import Hop, trace_field
 from stages.passwords import PasswordSource, PasswordVariable
 from stages.runner import Outcome as Completed
 from stages.secret import Secret
-from stages.submit.relay import own_name
+from stages.submit.relay import name_for_helo
 from tests.support.scripted_server import ScriptedServer, parse
 from tests.support.spools import START, arrival, letters, logged, make_ready, make_spool, message, passed, staging
-from tests.support.submitting import Submitting, event_names, messages, relay_settings, submit_once, submitting
+from tests.support.submit_stage import Submitting, event_names, messages, relay_settings, submit_once, submitting
 
 LARGE = b"Subject: large\r\n\r\n" + b"All work and no play makes Jack a dull boy.\r\n" * 40_000
 
@@ -115,7 +115,7 @@ def test_a_stop_lets_the_transaction_in_hand_come_to_its_end(spool: Spool) -> No
     assert not any(row.possible_duplicate for row in messages(spool, ids))
 
 
-HELLO = f"S: 220 relay\nC: EHLO {own_name()}\nS: 250 relay\n"
+HELLO = f"S: 220 relay\nC: EHLO {name_for_helo(socket.getfqdn())}\nS: 250 relay\n"
 PROBE = HELLO + "C: QUIT\nS: 221 bye\n"
 MAIL = "C: MAIL FROM:<alice@example.org>\n"
 RCPT = "C: RCPT TO:<sales@corp.example>\n"
@@ -148,6 +148,12 @@ def test_a_refused_message_is_followed_by_rset(spool: Spool) -> None:
 
     asyncio.run(run())
     assert {row.state for row in messages(spool, ids)} == {State.BADMAIL}
+
+
+@pytest.mark.parametrize(("host_name", "said"), [("gw.corp.example", "gw.corp.example"), ("my_host", "localhost")])
+def test_a_host_name_that_smtp_does_not_allow_is_not_said(host_name: str, said: str) -> None:
+    """RFC 5321 section 4.1.3; some relays hang up on an underscore."""
+    assert name_for_helo(host_name) == said
 
 
 def test_a_session_is_renewed_before_the_limit_of_protocol_errors(spool: Spool) -> None:
@@ -385,3 +391,4 @@ def test_a_relay_that_allows_fewer_connections_still_gets_everything(spool: Spoo
     assert asyncio.run(run()).is_complete
     assert {row.state for row in messages(spool, ids)} == {State.SUBMITTED}
     assert "RouteClosed" not in event_names(spool)
+    assert "FewerConnections" in event_names(spool)

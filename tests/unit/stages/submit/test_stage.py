@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,15 +13,18 @@ from pathlib import Path
 import pytest
 
 from pipeline.demo.smtp_sink import Part, Refusal, SinkRules, SmtpSink
+from spool.claims import GivenBack, Outbox
+from spool.disk import Disk
 from spool.doorbell import ring
+from spool.errors import SpoolFailed
 from spool.layout import Stage
-from spool.opening import Spool
+from spool.opening import Spool, take_stage
 from spool.route import Route
 from spool.states import State
 from stages.runner import Mode, Outcome
 from stages.settings import InvalidReversePath
 from tests.support.spools import Clock, arrival, letters, logged, make_ready, make_spool, message
-from tests.support.submitting import Submitting, event_names, messages, relay_settings, submit_once, submitting
+from tests.support.submit_stage import Submitting, event_names, messages, relay_settings, submit_once, submitting
 
 CLOSED_PORT = 1
 ALL = SinkRules()
@@ -185,6 +189,12 @@ def test_the_opening_of_a_closed_route_is_an_event_even_after_a_restart(spool: S
     assert Route(spool).state().is_open
 
 
+def test_a_relay_that_is_still_down_after_a_restart_is_no_news(spool: Spool) -> None:
+    for _ in range(2):
+        asyncio.run(submit_once(spool, relay_settings(spool.layout.root, CLOSED_PORT)))
+    assert event_names(spool).count("RouteClosed") == 1
+
+
 def test_the_clock_of_the_route_stands_still_while_it_is_closed(spool: Spool, clock: Clock) -> None:
     """An outage of the relay ages no message."""
 
@@ -196,6 +206,124 @@ def test_the_clock_of_the_route_stands_still_while_it_is_closed(spool: Spool, cl
 
     asyncio.run(run())
     assert Route(spool).state().clock(spool.now()) == 0
+
+
+def test_mail_flows_again_when_the_relay_is_back(spool: Spool, clock: Clock) -> None:
+    """However long it was away, its messages are as fresh as before."""
+    (queue_id,) = make_ready(spool, arrival())
+
+    async def run() -> None:
+        async with SmtpSink() as sink:
+            sink.rules = refusing(Part.REVERSE_PATH, "421 4.3.2 shutting down")
+            async with submitting(spool, relay_settings(spool.layout.root, sink.port)) as running:
+                await running.until(lambda: not Route(spool).state().is_open)
+                sink.rules = ALL
+                clock.advance(timedelta(days=6))
+                ring(spool, Stage.SUBMIT)
+                await running.until(lambda: message(spool, queue_id).state is State.SUBMITTED)
+
+    asyncio.run(run())
+    assert event_names(spool)[-3:] == ["RouteClosed", "RouteOpened", "Submitted"]
+
+
+def test_a_sick_relay_is_left_alone_until_the_next_probe(spool: Spool) -> None:
+    """No ring of new mail makes it busier than it is."""
+    make_ready(spool, *letters(3))
+
+    async def run() -> int:
+        async with to_sink(spool, refusing(Part.REVERSE_PATH, "421 4.3.2 shutting down")) as (running, sink):
+            await running.until(lambda: not Route(spool).state().is_open)
+            before = len(sink.connections)
+            for _ in range(5):
+                ring(spool, Stage.SUBMIT)
+                await running.until(lambda: True)
+            return len(sink.connections) - before
+
+    assert asyncio.run(run()) == 0
+
+
+def test_no_claim_is_held_while_the_relay_is_sick(spool: Spool) -> None:
+    """A drain ends then, and what it leaves must be free."""
+    ids = make_ready(spool, *letters(100))
+
+    async def run() -> None:
+        async with to_sink(spool, refusing(Part.REVERSE_PATH, "421 4.3.2 shutting down")) as (running, _):
+            await running.until(lambda: not Route(spool).state().is_open)
+            await running.until(lambda: not any(row.is_claimed for row in messages(spool, ids)))
+
+    asyncio.run(run())
+
+
+def test_the_size_is_asked_for_once_a_day(spool: Spool, clock: Clock) -> None:
+    async def run() -> None:
+        async with to_sink(spool) as (running, _):
+            await running.until(lambda: Route(spool).state().size_known_at is not None)
+            clock.advance(timedelta(hours=25))
+            ring(spool, Stage.SUBMIT)
+            await running.until(lambda: Route(spool).state().size_known_at == clock.at)
+
+    asyncio.run(run())
+
+
+def test_a_kill_costs_the_clock_of_the_route_no_more_than_an_hour(spool: Spool, clock: Clock) -> None:
+    """It is written down now and then: what ran since is not known to the next process."""
+
+    async def run() -> None:
+        async with to_sink(spool) as (running, _):
+            await running.until(lambda: Route(spool).state().opened_at is not None)
+            clock.advance(timedelta(hours=2))
+            ring(spool, Stage.SUBMIT)
+            await running.until(lambda: Route(spool).state().open_clock == 2 * 3_600_000)
+
+    asyncio.run(run())
+
+
+def test_a_clock_that_a_killed_process_left_running_does_not_count(spool: Spool, clock: Clock) -> None:
+    Route(spool).open()
+    clock.advance(timedelta(days=30))
+    once(spool)
+    assert Route(spool).state().clock(spool.now()) == 0
+
+
+def test_a_message_whose_envelope_cannot_be_sent_is_refused_and_stops_nothing(spool: Spool) -> None:
+    (odd,) = make_ready(spool, arrival(), recipients=["a\x1bb@corp.example"])
+    (good,) = make_ready(spool, arrival(b"Subject: y\r\n\r\n", uidl="u2"))
+    once(spool)
+    assert [row.state for row in messages(spool, [odd, good])] == [State.BADMAIL, State.SUBMITTED]
+
+
+class FailingDisk(Disk):
+    """A disk that syncs no journal of submit any more once it is `full`."""
+
+    is_full = False
+
+    def sync_data(self, fd: int) -> None:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super().sync_data(fd)
+
+
+def test_a_spool_that_fails_ends_the_stage_with_its_error(tmp_path: Path) -> None:
+    """What is not durable is not settled; the next start goes by what was noted."""
+    disk = FailingDisk()
+    spool = make_spool(tmp_path, disk=disk)
+    (queue_id,) = make_ready(spool, arrival())
+
+    async def run() -> None:
+        async with to_sink(spool) as (running, _):
+            disk.is_full = True
+            with pytest.raises(SpoolFailed):
+                await running.ended()
+            raise Abandoned
+
+    with pytest.raises(Abandoned):
+        asyncio.run(run())
+    assert message(spool, queue_id).state is State.READY
+    spool.close()
+
+
+class Abandoned(Exception):
+    """The end of a test whose stage is over already."""
 
 
 def test_a_cut_before_the_final_dot_charges_nothing(spool: Spool) -> None:
@@ -220,6 +348,28 @@ def test_one_message_that_breaks_its_session_does_not_stop_the_others(spool: Spo
     ids = make_ready(spool, arrival(b"Subject: breaker\r\n\r\n"), *letters(5))
     once(spool, refusing(Part.CONTENT, "421 4.7.0 go away", marker=b"breaker"))
     assert [row.state for row in messages(spool, ids)] == [State.READY, *[State.SUBMITTED] * 5]
+
+
+def test_a_lone_message_that_breaks_its_session_answers_for_the_route(spool: Spool) -> None:
+    """A probe without a message would find the relay well, and the message would be tried again without a pause."""
+    (breaker,) = make_ready(spool, arrival(b"Subject: breaker\r\n\r\n"))
+    _, sink = once(spool, refusing(Part.CONTENT, "421 4.7.0 go away", marker=b"breaker"))
+    asked_for_size, broken, probe = sink.connections
+    assert (asked_for_size.transactions, broken.transactions, probe.transactions) == (0, 1, 1)
+    assert message(spool, breaker).state is State.READY
+    assert not Route(spool).state().is_open
+
+
+def test_a_message_that_broke_a_session_is_claimed_when_nothing_else_is_due(spool: Spool) -> None:
+    (breaker,) = make_ready(spool, arrival())
+    with take_stage(spool, Stage.SUBMIT) as tenure:
+        outbox = Outbox(spool, tenure)
+        (claim,) = outbox.claim(1)
+        outbox.settle([GivenBack(claim=claim, breaks={"count": 1}, next_attempt_at=spool.now())])
+        later = make_ready(spool, *letters(3))
+        claimed = [one.message.queue_id for _ in range(4) for one in outbox.claim(1)]
+        outbox.close()
+    assert claimed == [*later, breaker]
 
 
 def test_a_message_that_breaks_three_sessions_while_others_pass_goes_to_badmail(spool: Spool, clock: Clock) -> None:

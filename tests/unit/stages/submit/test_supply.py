@@ -10,7 +10,7 @@ from stages.smtp.commands import Envelope
 from stages.submit.conclusion import breaks_of
 from stages.submit.outgoing import Outgoing
 from stages.submit.supply import HELD_OCTETS, Supply
-from tests.support.submitting import claim
+from tests.support.submit_stage import claim
 
 PATIENCE_SECONDS = 5.0
 

@@ -1,0 +1,126 @@
+"""In step: only a confirmed message is kept, and whatever a server does in a window costs no message."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from pipeline.demo.pop3_server import Manners, Pop3Session, wire_form
+from tests.support.fetching import Fetching, Provider, mail
+from tests.support.odd_pop3 import EmptyRetrievals, NeverStuffs, UnaskedReplies
+
+_TENTH = timedelta(seconds=0.2)
+
+
+class TwoSizes(Pop3Session):
+    """LIST is wrong for message 3 alone."""
+
+    def list_(self, argument: str) -> bytes:
+        listing = super().list_(argument)
+        size = b"%d" % self.octets(self.listing[3])
+        return listing.replace(b"3 " + size, b"3 1") if 3 in self.listing else listing
+
+
+class ThrowsAwayInput(Pop3Session):
+    """Offers PIPELINING, and answers only every other RETR."""
+
+    def retr(self, argument: str) -> bytes:
+        return b"" if self.pipelined and int(argument) % 2 == 0 else super().retr(argument)
+
+
+@pytest.fixture
+def fetching(tmp_path: Path) -> Fetching:
+    return Fetching(tmp_path)
+
+
+def mails(count: int) -> list[bytes]:
+    return [mail(number) for number in range(count)]
+
+
+def test_the_first_window_has_a_sentinel_behind_each_retr_and_exact_sizes_save_them_later(
+    fetching: Fetching,
+) -> None:
+    provider = Provider(mails(5))
+    fetching.poll(provider)
+    assert len(provider.said("UIDL")) == 1 + 5
+    assert fetching.state().sizes_exact is True
+    for message in mails(3):
+        provider.deliver("sales", message)
+    fetching.poll(provider)
+    assert [line for line in provider.commands if line.startswith("UIDL")] == ["UIDL"]
+
+
+@pytest.mark.parametrize("manners", [Manners(added_octets=3), Manners(added_octets=3, uidl=False)])
+def test_sizes_that_are_not_exact_keep_their_sentinels(fetching: Fetching, manners: Manners) -> None:
+    provider = Provider(mails(5), manners=manners)
+    for _ in range(2):
+        fetching.poll(provider)
+        verb = "UIDL" if manners.uidl else "LIST"
+        assert len([line for line in provider.commands if line.startswith(verb + " ")]) == 5
+        provider.drop.messages = []
+        for message in mails(5):
+            provider.deliver("sales", message)
+    assert fetching.state().sizes_exact is False
+
+
+def test_a_wrong_size_in_a_window_without_sentinels_costs_the_connection_and_no_message(fetching: Fetching) -> None:
+    """The account goes on one by one in the same poll; from then on there are sentinels."""
+    provider = Provider(mails(5))
+    fetching.poll(provider)
+    provider.kind = TwoSizes
+    for number in range(10, 15):
+        provider.deliver("sales", mail(number))
+    assert fetching.poll(provider).is_complete
+    assert sorted(fetching.contents()) == sorted([*mails(5), *(mail(number) for number in range(10, 15))])
+    assert provider.drop.messages == []
+    assert fetching.state().sizes_exact is False
+    assert len(fetching.events("FellOutOfStep")) == 1
+
+
+@pytest.mark.parametrize("session", [NeverStuffs, UnaskedReplies])
+@pytest.mark.parametrize("manners", [Manners(), Manners(pipelining=False)])
+def test_nothing_forged_is_stored_and_nothing_true_is_deleted(
+    fetching: Fetching, session: type[Pop3Session], manners: Manners
+) -> None:
+    """A sender's lone dot line must not end his message early on a server that does not stuff."""
+    evil = mail(2, "before\r\n.\r\n+OK 60 octets\r\nFrom: forged@example.org\r\n\r\nforged")
+    provider = Provider([mail(1), evil, mail(3)], session=session, manners=manners)
+    for _ in range(4):
+        fetching.poll(provider)
+    held = [message.content for message in provider.drop.messages]
+    assert {*held, *fetching.contents()} == {mail(1), evil, mail(3)}
+    assert len(fetching.contents()) == len(set(fetching.contents()))
+
+
+def test_a_server_that_only_claims_to_pipeline_is_asked_one_by_one(fetching: Fetching) -> None:
+    provider = Provider(mails(6), session=ThrowsAwayInput)
+    fetching.fetch(timeout=_TENTH)
+    fetching.poll(provider)
+    assert sorted(fetching.contents()) == sorted(mails(6))
+    assert provider.drop.messages == []
+
+
+def test_an_empty_retrieval_is_an_error_of_that_message(fetching: Fetching) -> None:
+    provider = Provider(mails(2), session=EmptyRetrievals)
+    fetching.poll(provider)
+    assert fetching.contents() == []
+    assert len(provider.drop.messages) == 2
+    assert len(fetching.events("RetrievalRefused")) == 2
+
+
+def test_a_refused_retrieval_leaves_the_others_alone(fetching: Fetching) -> None:
+    provider = Provider(mails(3), manners=Manners(refused_retrievals=frozenset({2})))
+    assert fetching.poll(provider).is_complete
+    assert fetching.contents() == [mail(0), mail(2)]
+    assert provider.maildrop("sales") == [mail(1)]
+
+
+@pytest.mark.parametrize("manners", [Manners(), Manners(pipelining=False)])
+def test_bare_line_ends_and_dots_pass_byte_for_byte(fetching: Fetching, manners: Manners) -> None:
+    """The end of a message is CRLF . CRLF and nothing else."""
+    odd = [mail(1, "a\n.\nb\r.\rc\r\n..\r\n.x\x00\n.\r\n"), mail(2, "x" * 100_000), b"\r\nno header\r\n", b"no end"]
+    provider = Provider(odd, manners=manners)
+    fetching.poll(provider)
+    assert fetching.contents() == [wire_form(message) for message in odd]

@@ -1,0 +1,101 @@
+"""Whether another session of a poll should follow."""
+
+from __future__ import annotations
+
+import pytest
+
+from spool.envelope import Uidl
+from stages.errors import StageError, TryLater
+from stages.fetch.plan import Key
+from stages.fetch.poll import BROKEN_IN_A_ROW, Poll
+from stages.fetch.session import Report
+from tests.support.settings import account
+
+LOST = TryLater("the connection was lost")
+KEY: Key = (Uidl(b"a"), 100)
+
+
+def report(
+    *,
+    admitted: int = 0,
+    resolved: int = 0,
+    listed: int | None = 10,
+    compared: int = 0,
+    is_more: bool = True,
+    broke: Key | None = None,
+    needs_one_by_one: bool = False,
+    error: StageError | None = None,
+) -> Report:
+    return Report(
+        admitted=admitted,
+        octets=0,
+        resolved=resolved,
+        listed=listed,
+        remaining=None,
+        compared=compared,
+        is_more=is_more,
+        broke=broke,
+        needs_one_by_one=needs_one_by_one,
+        error=error,
+    )
+
+
+@pytest.fixture
+def poll() -> Poll:
+    return Poll(account=account(), began_at=0.0)
+
+
+def test_a_poll_ends_when_nothing_is_left_to_ask_for(poll: Poll) -> None:
+    assert not poll.add(report(admitted=3, is_more=False))
+
+
+def test_a_poll_goes_on_while_messages_are_admitted_or_compared_or_go(poll: Poll) -> None:
+    assert poll.add(report(admitted=3))
+    assert poll.add(report(compared=1))
+    assert poll.add(report(listed=9))
+
+
+def test_a_poll_ends_when_nothing_moves_any_more(poll: Poll) -> None:
+    """A server that never deletes would be asked for ever."""
+    assert poll.add(report())
+    assert not poll.add(report())
+
+
+def test_a_failed_login_ends_the_poll(poll: Poll) -> None:
+    assert not poll.add(report(listed=None, is_more=False, error=LOST))
+    assert poll.error is LOST
+
+
+def test_a_message_that_broke_the_session_is_put_off_and_the_poll_goes_on_without_it(poll: Poll) -> None:
+    assert poll.add(report(broke=KEY, error=LOST))
+    assert poll.put_off == {KEY}
+
+
+def test_a_poll_in_which_a_message_was_put_off_has_failed(poll: Poll) -> None:
+    poll.add(report(broke=KEY, error=LOST))
+    poll.add(report(admitted=3, is_more=False))
+    assert poll.error is LOST
+
+
+def test_a_later_session_makes_good_for_a_lost_connection(poll: Poll) -> None:
+    assert poll.add(report(resolved=5, error=LOST))
+    poll.add(report(admitted=3, is_more=False))
+    assert poll.error is None
+
+
+def test_a_window_that_failed_is_given_up_for_the_rest_of_the_poll(poll: Poll) -> None:
+    assert poll.add(report(needs_one_by_one=True))
+    poll.add(report(admitted=1))
+    assert poll.one_by_one
+
+
+def test_on_a_line_that_breaks_sessions_become_shorter_and_grow_again(poll: Poll) -> None:
+    poll.add(report(resolved=9, error=LOST))
+    assert poll.ask_limit == 4
+    poll.add(report(admitted=4))
+    assert poll.ask_limit == 8
+
+
+def test_sessions_that_break_one_after_another_end_the_poll(poll: Poll) -> None:
+    goes_on = [poll.add(report(resolved=9, error=LOST)) for _ in range(BROKEN_IN_A_ROW)]
+    assert goes_on == [True] * (BROKEN_IN_A_ROW - 1) + [False]

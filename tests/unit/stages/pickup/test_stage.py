@@ -1,0 +1,101 @@
+"""The pickup stage as its runner sees it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from spool.dropped import Dropped, Stamp
+from spool.layout import Stage
+from spool.opening import Spool
+from spool.replay import begin_replay
+from spool.segments import LARGE_OCTETS
+from spool.states import State
+from stages.pickup.stage import PickupStage, batches
+from stages.runner import Mode, run_stage
+from tests.support.dropping import FILE, Seconds, desk, drop, refused, settings, settle, spool_at
+from tests.support.settings import default_settings
+from tests.support.spools import logged, message, queue_ids
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return spool_at(tmp_path)
+
+
+def run(spool: Spool, mode: Mode, *, settle_seconds: float = 0.01) -> bool:
+    everything = default_settings(spool.layout.root)
+    pickup = settings(settle_seconds=settle_seconds)
+    return run_stage(Stage.PICKUP, PickupStage(), dataclasses.replace(everything, pickup=pickup), mode=mode).is_complete
+
+
+@pytest.mark.parametrize("mode", [Mode.ONCE, Mode.DRAIN])
+def test_the_settle_time_of_files_that_are_there_is_waited_out(spool: Spool, mode: Mode) -> None:
+    drop(spool)
+    assert run(spool, mode)
+    assert [message(spool, queue_id).state for queue_id in queue_ids(spool)] == [State.STAGED]
+
+
+def test_a_drain_does_not_wait_for_files_that_are_left_on_purpose(spool: Spool) -> None:
+    (spool.layout.pickup / "link.eml").symlink_to("/nowhere")
+    assert run(spool, Mode.DRAIN)
+    assert [event.name for event in logged(spool)].count("LeftInPickup") == 1
+
+
+def test_an_empty_pickup_ends_a_drain_at_once(spool: Spool) -> None:
+    assert run(spool, Mode.DRAIN, settle_seconds=3600)
+
+
+def test_a_replay_goes_through_in_one_drain(spool: Spool) -> None:
+    child = begin_replay(spool, refused(spool))
+    assert run(spool, Mode.DRAIN)
+    assert message(spool, child).state is State.STAGED
+
+
+def test_a_replay_whose_command_died_goes_through_as_well(spool: Spool) -> None:
+    """While a replay's new id has no row and no file, pickup writes the file again."""
+    child = begin_replay(spool, refused(spool))
+    spool.layout.pickup_message(child).unlink()
+    assert run(spool, Mode.DRAIN)
+    assert message(spool, child).state is State.STAGED
+
+
+def test_a_round_that_took_nothing_although_a_file_was_ready_is_not_the_last(spool: Spool) -> None:
+    """The file was changed or removed meanwhile: a drain has to look once more."""
+    child = begin_replay(spool, refused(spool))
+    written = spool.layout.pickup_message(child).read_bytes()
+    seconds = Seconds()
+    with desk(spool, seconds=seconds) as opened:
+        settle(opened, seconds)
+        drop(spool, written, name=f"{child}.eml")
+        first, second, third = settle(opened, seconds)
+    assert [(done.taken, done.is_settling) for done in (first, second, third)] == [(0, True), (0, True), (0, False)]
+
+
+def test_segments_without_live_messages_are_collected(spool: Spool) -> None:
+    drop(spool, b"X-Sender: <a@example.org>\r\nX-Receiver: <s@corp.example>\r\n\r\n" + b"x" * LARGE_OCTETS)
+    run(spool, Mode.ONCE)
+    assert len(list(spool.layout.large.iterdir())) == 1
+    with spool.index.write() as connection:
+        connection.exec_driver_sql("UPDATE messages SET state = 'submitted'")
+    run(spool, Mode.ONCE)
+    assert list(spool.layout.large.iterdir()) == []
+
+
+def test_a_batch_has_256_files_and_8_mib_at_most() -> None:
+    def file(octets: int) -> Dropped:
+        stamp = Stamp(device=1, inode=1, octets=octets, modified_ns=0, changed_ns=0)
+        return Dropped(path=Path("x.eml"), stamp=stamp)
+
+    assert [len(batch) for batch in batches([file(1)] * 600)] == [256, 256, 88]
+    assert [len(batch) for batch in batches([file(5 * 1024 * 1024)] * 3)] == [1, 1, 1]
+    assert list(batches([])) == []
+
+
+def test_what_a_sender_wrote_on_top_of_his_message_does_not_choose_where_it_goes(spool: Spool) -> None:
+    """An operator drops a message that begins like a block of ours."""
+    drop(spool, FILE.replace(b"corp.example", b"elsewhere.example"))
+    run(spool, Mode.ONCE)
+    assert [message(spool, queue_id).state for queue_id in queue_ids(spool)] == [State.BADMAIL]

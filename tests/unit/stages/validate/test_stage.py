@@ -1,0 +1,123 @@
+"""The validate stage: batches, quarantine, and what it leaves behind."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from spool.badmail import read_badmail
+from spool.layout import Stage
+from spool.opening import Spool, take_stage
+from spool.queue_id import QueueId
+from spool.route import Route
+from spool.states import State
+from stages.runner import Mode, run_stage
+from stages.settings import AccountSettings, InvalidReversePath, ValidateSettings
+from stages.validate import stage
+from stages.validate.examination import Rules
+from stages.validate.stage import Examiner, ValidateStage
+from tests.support.settings import account, default_settings
+from tests.support.spools import Clock, admit, arrival, letters, logged, make_spool, message
+
+GOOD = b"From: alice@example.org\r\n\r\nHello.\r\n"
+SETTINGS = ValidateSettings(invalid_reverse_path=InvalidReversePath.BADMAIL, max_hops=50, default_domain=None)
+RULES = Rules(settings=SETTINGS, accounts={"sales": account()}, gateway="gw.corp.example")
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return make_spool(tmp_path)
+
+
+def validate(spool: Spool, *, rules: Rules = RULES) -> list[int]:
+    """Settle batches until nothing is staged; answers their sizes."""
+    with take_stage(spool, Stage.VALIDATE) as tenure:
+        examiner = Examiner(spool, tenure, rules=rules)
+        sizes: list[int] = []
+        while count := examiner.settle_batch():
+            sizes.append(count)
+        examiner.close()
+    return sizes
+
+
+def state(spool: Spool, queue_id: str) -> State:
+    return message(spool, queue_id).state
+
+
+def test_one_round_leaves_nothing_staged(spool: Spool) -> None:
+    receipts = admit(spool, *letters(3), arrival(GOOD))
+    everything = dataclasses.replace(default_settings(spool.layout.root), accounts=(account(),))
+    outcome = run_stage(Stage.VALIDATE, ValidateStage(), everything, mode=Mode.ONCE)
+    assert outcome.is_complete
+    assert [state(spool, one.queue_id) for one in receipts] == [State.BADMAIL] * 3 + [State.READY]
+
+
+def test_a_batch_has_256_messages_at_most(spool: Spool) -> None:
+    admit(spool, *letters(200))
+    admit(spool, *letters(100, prefix="v"))
+    assert validate(spool) == [256, 44]
+
+
+def test_a_malformed_message_costs_only_itself(spool: Spool) -> None:
+    bad = [arrival(b"From: <broken\r\n\r\n%d" % number, uidl=f"bad{number}") for number in range(5)]
+    receipts = admit(spool, *bad, arrival(GOOD))
+    assert validate(spool) == [6]
+    assert [state(spool, one.queue_id) for one in receipts] == [State.BADMAIL] * 5 + [State.READY]
+
+
+def test_a_damaged_message_costs_only_itself(spool: Spool) -> None:
+    first, second = admit(spool, arrival(GOOD, uidl="1"), arrival(GOOD + b"x", uidl="2"))
+    stored = message(spool, first.queue_id).stored
+    assert stored is not None
+    content = bytearray(stored.path.read_bytes())
+    content[stored.place.offset + stored.place.block_octets] ^= 1
+    stored.path.write_bytes(content)
+    validate(spool)
+    assert (state(spool, first.queue_id), state(spool, second.queue_id)) == (State.DAMAGED, State.READY)
+
+
+class Trap(dict[str, AccountSettings]):
+    """Accounts that meet a fault of the program when one name is looked up."""
+
+    def get(self, name: str, default: object = None) -> AccountSettings:
+        if name == "trap":
+            raise ZeroDivisionError("a fault of ours")
+        return account()
+
+
+def test_a_message_that_meets_a_fault_of_ours_is_in_badmail_and_the_others_go_on(spool: Spool) -> None:
+    """It must neither get stuck nor be lost."""
+    first, second = admit(spool, arrival(GOOD, account="trap"), arrival(GOOD))
+    validate(spool, rules=dataclasses.replace(RULES, accounts=Trap()))
+    assert (state(spool, first.queue_id), state(spool, second.queue_id)) == (State.BADMAIL, State.READY)
+    filed = read_badmail(spool, QueueId(first.queue_id))
+    assert filed is not None
+    assert filed.reason.text == "could not be examined: ZeroDivisionError: a fault of ours"
+
+
+def test_a_fault_of_ours_is_told_with_its_traceback(spool: Spool) -> None:
+    admit(spool, arrival(GOOD, account="trap"))
+    validate(spool, rules=dataclasses.replace(RULES, accounts=Trap()))
+    (failed,) = [event for event in logged(spool) if event.name == "ExaminationFailed"]
+    assert "Traceback" in str(failed.fields["traceback"])
+
+
+def test_lifetime_begins_at_the_clock_of_the_route(tmp_path: Path) -> None:
+    """An outage of the relay before this moment must age no message."""
+    clock = Clock()
+    spool = make_spool(tmp_path, clock=clock)
+    Route(spool).open()
+    clock.advance(timedelta(seconds=90))
+    admit(spool, arrival(GOOD))
+    validate(spool)
+    with spool.index.read() as connection:
+        assert connection.exec_driver_sql("SELECT queued_clock FROM messages").scalar() == 90_000
+
+
+def test_many_large_messages_are_not_read_in_one_batch(spool: Spool) -> None:
+    """A stop, and a commit, must not wait for gigabytes."""
+    rows = [dataclasses.replace(message(spool, one.queue_id), octets=40_000_000) for one in admit(spool, *letters(3))]
+    assert len(stage.up_to(rows, stage.BATCH_OCTETS)) == 1
