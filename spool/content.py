@@ -7,6 +7,7 @@ before it ends.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Iterator
 
@@ -34,6 +35,9 @@ def pieces(spool: Spool, stored: Stored) -> Iterator[bytes]:
     except FileNotFoundError as error:
         raise Damaged(stored.queue_id, f"{stored.path.name} is missing") from error
     except OSError as error:
+        if error.errno == errno.EIO:
+            # A bad sector under one message must not hold up the others.
+            raise Damaged(stored.queue_id, f"{stored.path.name} cannot be read: {error.strerror}") from error
         raise SpoolFailed(f"{stored.path}: {error.strerror}") from error
     if known.digest() != stored.sha256:
         raise Damaged(stored.queue_id, f"its bytes in {stored.path.name} differ from its SHA-256")

@@ -89,12 +89,21 @@ def take_stage(spool: Spool, stage: Stage) -> Iterator[Tenure]:
     with hold(spool.layout, stage):
         require_current_index(spool)
         tenure = begin_tenure(spool.index, stage, now=spool.now())
+        _sync_index_names(spool)
         warning = place_warning(spool.layout.root)
         if warning:
             with spool.index.write() as connection:
                 emit(connection, [SpoolWarning(what=warning)], now=spool.now())
         yield tenure
         end_tenure(spool.index, tenure, now=spool.now())
+
+
+def _sync_index_names(spool: Spool) -> None:
+    """Make the names of the index and its write-ahead log durable: SQLite ignores the result of its own try."""
+    try:
+        spool.disk.sync_directory(spool.layout.root)
+    except OSError as error:
+        raise SpoolFailed(f"{spool.layout.root}: {error.strerror}") from error
 
 
 def require_current_index(spool: Spool) -> None:

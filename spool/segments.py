@@ -61,8 +61,8 @@ class SegmentWriter:
         self._disk = disk
         self._fd = disk.create(path)
         try:
+            # Synced with the first batch: until then nobody relies on it.
             disk.write(self._fd, _header(nonce))
-            disk.sync_data(self._fd)
             disk.sync_directory(path.parent)
         except OSError:
             self.close()

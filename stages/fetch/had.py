@@ -35,10 +35,6 @@ class Had:
         """Let these be matched under any UIDL."""
         self._suspects.update(entry.entry for entry in entries)
 
-    def under(self, uidl: Uidl) -> Entry | None:
-        """The one entry under a UIDL that names one message."""
-        return next(iter(self._under.get(uidl, ())), None)
-
     def is_known(self, uidl: Uidl) -> bool:
         """Whether anything was had under this UIDL."""
         return uidl in self._under

@@ -19,9 +19,13 @@ from stages.fetch.retrieving import Tally
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """How a session ended: `is_settled` where nothing of its listing is left to ask for."""
+    """How a session ended: `is_settled` where nothing of its listing is left to ask for.
+
+    `has_looked`: every message that was wanted came, or was refused.
+    """
 
     is_settled: bool
+    has_looked: bool
     listed_messages: int
     expected_messages: int | None
     remote_messages: int | None
@@ -62,7 +66,8 @@ class Notebook:
         def write() -> None:
             if plan.doubt:
                 desk.accounts.save(state, events)
-            desk.ledger.note_listing(vanished=plan.vanished, returned=plan.returned)
+            # Suspects must be suspects again, should this session not get so far as to clear them.
+            desk.ledger.note_listing(vanished=() if plan.suspects else plan.vanished, returned=plan.returned)
             if plan.left:
                 desk.accounts.leave(name, plan.left, events=reports)
             if plan.fitting:
@@ -73,22 +78,24 @@ class Notebook:
     async def note_end(self, plan: Plan, tally: Tally, *, ending: Ending, events: Sequence[Event]) -> None:
         """Write down what came of the session."""
         desk, name = self._desk, self._account
-        state, doubts = self._doubts(plan, tally, is_settled=ending.is_settled)
         state = replace(
-            state,
+            self.memory.state,
+            doubt_round=0 if ending.is_settled else plan.round,
             listed_messages=ending.listed_messages,
             expected_messages=ending.expected_messages,
             remote_messages=ending.remote_messages,
             sizes_exact=False
             if ending.fell_out_of_step
-            else _sizes_exact(before=state.sizes_exact, seen=tally.sizes_exact),
+            else _sizes_exact(before=self.memory.state.sizes_exact, seen=tally.sizes_exact),
         )
         broken, breaks = self._broken(ending)
 
         def write() -> None:
-            desk.accounts.save(state, [*tally.events, *doubts, *events])
+            desk.accounts.save(state, [*tally.events, *events])
+            if plan.suspects and not tally.unsure and ending.has_looked:
+                desk.ledger.note_listing(vanished=plan.vanished, returned=())
             if tally.compared:
-                desk.ledger.compared(name, tally.compared, round_number=state.rounds if plan.round or doubts else 0)
+                desk.ledger.compared(name, tally.compared, round_number=plan.round)
             for entry, digest in tally.identified:
                 desk.ledger.identify(entry, identity=digest.identity, header=digest.header, octets=digest.octets)
             if broken:
@@ -97,17 +104,6 @@ class Notebook:
                 desk.accounts.forget_left(name, tally.mended)
 
         await desk.runtime.call(write)
-
-    def _doubts(self, plan: Plan, tally: Tally, *, is_settled: bool) -> tuple[AccountState, list[Event]]:
-        """The state with the round begun, going on or over."""
-        state = self.memory.state
-        if plan.round:
-            return replace(state, doubt_round=0 if is_settled else plan.round), []
-        if tally.doubt is None:
-            return state, []
-        number = state.rounds + 1
-        event = UidlsDoubted(account=self._account, reason=tally.doubt)
-        return replace(state, rounds=number, doubt_round=0 if is_settled else number), [event]
 
     def _broken(self, ending: Ending) -> tuple[list[Left], list[Event]]:
         message = ending.broke

@@ -69,7 +69,7 @@ class Rules:
     """What the configuration, the relay and this poll ask for.
 
     `leave` is how long a message stays at the provider, None: for ever. `put_off` names messages that broke a session
-    of this poll already.
+    of this poll already, `unsure` UIDLs of the poll's last session whose messages are new, or else what vanished.
     """
 
     leave: timedelta | None
@@ -77,6 +77,7 @@ class Rules:
     oversize: Oversize = Oversize.LEAVE
     can_peek: bool = True
     put_off: frozenset[Key] = frozenset()
+    unsure: frozenset[Uidl] = frozenset()
 
     @property
     def keeps_any(self) -> bool:
@@ -228,6 +229,8 @@ def _doubt(facts: _Facts) -> str | None:
     """
     if not facts.entries or not facts.listing:
         return None
+    if facts.rules.unsure and facts.rules.unsure.isdisjoint(facts.shown):
+        return "they change from session to session"
     if all(message.uidl.octets == b"%d" % message.number for message in facts.listing):
         return "each is the number of its message"
     kept = [entry for entry in facts.entries if entry.uidl.octets and facts.rules.keeps(entry, now=facts.now)]
@@ -241,8 +244,11 @@ def _doubt(facts: _Facts) -> str | None:
 
 
 def _suspects(facts: _Facts) -> tuple[Entry, ...]:
-    """Entries that may be here under new UIDLs: they vanished, and the count did not fall."""
-    if len(facts.listing) < (facts.state.listed_messages or 0):
+    """Entries that may be here under new UIDLs: they vanished, and the count did not fall.
+
+    Where the messages that looked like them have kept their UIDLs since, they are other messages.
+    """
+    if facts.rules.unsure or len(facts.listing) < (facts.state.listed_messages or 0):
         return ()
     return tuple(entry for entry in facts.vanished if entry.identity is not None)
 

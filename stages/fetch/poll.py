@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from spool.envelope import Uidl
 from stages.errors import StageError
 from stages.fetch.plan import Key
 from stages.fetch.session import Report
@@ -29,6 +30,7 @@ class Poll:
     one_by_one: bool = False
     ask_limit: int | None = None
     put_off: set[Key] = field(default_factory=set)
+    unsure: frozenset[Uidl] = frozenset()
     error: StageError | None = None
     _broken_in_a_row: int = 0
     _listed: int | None = None
@@ -39,6 +41,7 @@ class Poll:
         self.octets += report.octets
         self.remaining = report.listed if report.remaining is None else report.remaining
         self.one_by_one = self.one_by_one or report.needs_one_by_one
+        self.unsure = report.unsure or self.unsure
         if report.error is not None:
             return self._add_broken(report, report.error)
         if not self.put_off:
@@ -46,7 +49,7 @@ class Poll:
         self._broken_in_a_row = 0
         if self.ask_limit is not None:
             self.ask_limit *= 2
-        moved = report.admitted > 0 or report.compared > 0 or report.needs_one_by_one
+        moved = report.admitted > 0 or report.compared > 0 or report.needs_one_by_one or bool(report.unsure)
         fell = self._listed is None or (report.listed or 0) < self._listed
         self._listed = report.listed
         return report.is_more and (moved or fell)

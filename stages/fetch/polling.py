@@ -150,6 +150,7 @@ class Polling:
             limit=await self._limit(),
             oversize=fetch.oversize,
             put_off=frozenset(poll.put_off),
+            unsure=poll.unsure,
         )
         return Order(
             account=poll.account,

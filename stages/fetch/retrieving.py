@@ -51,7 +51,8 @@ class Tally:
     """What a session has come to so far.
 
     `receipts` are those asked for, by number; `known` are numbers of messages that were compared and may be deleted.
-    `unasked` counts what had no answer. `sizes_exact` is False once a size in LIST was wrong.
+    `unasked` counts what had no answer, `unsure` names what may be
+    new or may be what vanished. `sizes_exact` is False once a size in LIST was wrong.
     """
 
     receipts: dict[int, asyncio.Future[Receipt]] = field(default_factory=dict)
@@ -65,7 +66,7 @@ class Tally:
     refused: int = 0
     in_hand: Listed | None = None
     sizes_exact: bool | None = None
-    doubt: str | None = None
+    unsure: set[Uidl] = field(default_factory=set)
     events: list[Event] = field(default_factory=list)
 
 
@@ -189,7 +190,11 @@ class Retrieving:
         entry = self._had.claim(message.uidl, digest.identity, everywhere=everywhere)
         if entry is not None:
             await incoming.discard()
-            self._found(message, entry)
+            if everywhere or entry.uidl == message.uidl:
+                self._found(message, entry)
+            else:
+                # What vanished, under another UIDL, or its like: the next session shows whether UIDLs change.
+                self.tally.unsure.add(message.uidl)
         elif (adopted := self._had.claim_adopted(message.uidl)) is not None:
             await incoming.discard()
             self.tally.identified.append((adopted, digest))
@@ -199,10 +204,6 @@ class Retrieving:
 
     def _found(self, message: Listed, entry: Entry) -> None:
         self.tally.found += 1
-        if not self._everywhere and message.uidl not in (NO_UIDL, entry.uidl):
-            # A suspect: what vanished is here under another UIDL, so that no UIDL can be trusted any more.
-            self._everywhere = True
-            self.tally.doubt = "a known message came under a new one"
         if self._everywhere or entry.uidl != message.uidl or not entry.is_shown:
             self.tally.compared.append((entry, message.uidl))
         if not self._order.rules.keeps(entry, now=self._desk.runtime.spool.now()):

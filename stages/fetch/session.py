@@ -44,8 +44,8 @@ class Report:
 
     `resolved` messages were taken or found again; `compared` of them need no other comparison in this round. `listed`
     is how many the maildrop showed, `remaining` how many it should show next; None where it was not seen. `is_more`:
-    another session should follow. `broke` is the message whose RETR broke the session; `needs_one_by_one`: a window is
-    not for this server today.
+    another session should follow, and decide about the `unsure`. `broke` is the message whose RETR broke the session;
+    `needs_one_by_one`: a window is not for this server today.
     """
 
     admitted: int
@@ -55,6 +55,7 @@ class Report:
     remaining: int | None
     compared: int
     is_more: bool
+    unsure: frozenset[Uidl]
     broke: Key | None
     needs_one_by_one: bool
     error: StageError | None
@@ -211,9 +212,10 @@ class Session:
         # Also after an error: the next session must find in the ledger what this one admitted.
         receipts = [await receipt for receipt in tally.receipts.values()]
         is_undeleted = error is not None and bool(receipts or tally.known)
-        is_more = is_undeleted or tally.unasked + self._put_last > (broke is not None)
+        is_more = is_undeleted or bool(tally.unsure) or tally.unasked + self._put_last > (broke is not None)
         if self._listing is not None:
             ending = Ending(
+                has_looked=error is None and not tally.unasked,
                 is_settled=error is None and not is_more and not tally.refused,
                 listed_messages=len(self._listing),
                 expected_messages=self._expected,
@@ -233,6 +235,7 @@ class Session:
             remaining=self._remaining,
             compared=len(tally.compared) if self._plan.round else 0,
             is_more=is_more,
+            unsure=frozenset(tally.unsure),
             broke=broke.key if broke else None,
             needs_one_by_one=in_hand is not None and self._is_windowed,
             error=None if fell_out else error,

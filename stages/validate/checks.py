@@ -111,8 +111,11 @@ def loop_reason(header: Header, hop: Hop, *, max_hops: int) -> str | None:
     return None
 
 
-def needs(header: Header, content: Content, *, addresses: Sequence[str]) -> Needs:
-    """What the relay must offer; `addresses` are the reverse-path and the recipients."""
-    # RFC 6531 section 3.4: SMTPUTF8 is for a non-ASCII address or header; RFC 6152: 8BITMIME is for any octet over 127.
-    is_international = header.is_eightbit or not all(address.isascii() for address in addresses)
-    return Needs(eightbit=content.is_eightbit, smtputf8=is_international)
+def needs(content: Content, *, addresses: Sequence[str]) -> Needs:
+    """What the relay must offer; `addresses` are the reverse-path and the recipients.
+
+    RFC 6152: 8BITMIME is for any octet over 127. RFC 6531 section 3.4 wants SMTPUTF8 for a header beyond ASCII too, but
+    mail with raw octets there is old and common, and a relay that takes it under SMTPUTF8 bounces it where its next hop
+    has none: only an address asks for it.
+    """
+    return Needs(eightbit=content.is_eightbit, smtputf8=not all(address.isascii() for address in addresses))

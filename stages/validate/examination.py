@@ -121,7 +121,7 @@ def _passed(
         sender=sender,
         recipients=recipients,
         subject=subject(header),
-        needs=needs(header, content, addresses=[sender, *recipients]),
+        needs=needs(content, addresses=[sender, *recipients]),
     )
     return Examined(finding=passed, events=events)
 

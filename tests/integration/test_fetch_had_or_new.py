@@ -177,6 +177,17 @@ def test_an_equal_message_is_not_taken_for_one_that_was_just_deleted(fetching: F
     assert provider.drop.messages == []
 
 
+def test_an_equal_message_that_comes_after_its_like_was_deleted_is_another_message(fetching: Fetching) -> None:
+    """Its UIDL is the same in two sessions: this server's UIDLs do not change, so it is no old message renamed."""
+    provider = Provider([mail(1)])
+    fetching.poll(provider, mode=Mode.DRAIN)
+    provider.deliver("sales", mail(1))
+    fetching.poll(provider)
+    assert fetching.contents() == [mail(1), mail(1)]
+    assert provider.drop.messages == []
+    assert fetching.events("UidlsDoubted") == []
+
+
 def test_numbers_as_uidls_do_not_hide_new_mail(fetching: Fetching) -> None:
     """A listing in which every UIDL equals its number is doubted: number 1 is another message next time."""
     provider = Provider(mails(3), session=NumbersAsUidls)

@@ -114,10 +114,9 @@ def test_each_mail_is_admitted_once_by_a_server_that_is_right_about_uidls_or_reu
         fetching, maildrop = Fetching(Path(directory)), Maildrop(Provider())
         fetching.fetch(max_messages_per_session=limit)
         for mails, reuse, kind, manners in steps:
-            for number in range(mails):
-                # Equal mails come into one listing: one that comes when its like has just been deleted cannot be told
-                # from one whose deletion was confirmed and did not happen.
-                maildrop.deliver(copy=copies and number > 0, reuse=reuse and not copies)
+            for _ in range(mails):
+                # An equal mail under a reused UIDL cannot be told from one that was not deleted.
+                maildrop.deliver(copy=copies, reuse=reuse and not copies)
             maildrop.provider.kind, maildrop.provider.manners = kind, manners
             fetching.poll(maildrop.provider)
             assert_nothing_lost(fetching, maildrop)

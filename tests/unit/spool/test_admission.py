@@ -107,7 +107,6 @@ def test_a_new_segment_has_its_name_synced_before_anything_in_it_is_committed(tm
             "commit",
             "create fetch-0000000001.seg",
             "write fetch-0000000001.seg",
-            "sync fetch-0000000001.seg",
             "sync segments/",
             "write fetch-0000000001.seg",
             "sync fetch-0000000001.seg",

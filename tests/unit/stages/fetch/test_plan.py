@@ -191,6 +191,19 @@ def test_what_vanished_is_suspected_under_new_uidls_unless_the_count_fell(
     assert made.suspects == ((gone,) if is_suspect else ())
 
 
+def test_messages_that_kept_their_uidls_are_not_what_vanished() -> None:
+    rules = Rules(leave=AT_ONCE, limit=NO_LIMIT, unsure=frozenset({Uidl(b"a")}))
+    memory = Memory(state=state(), entries=[entry("x")], left=())
+    made = plan(listed("a", "b"), memory=memory, rules=rules, now=NOW)
+    assert (made.suspects, made.doubt) == ((), None)
+
+
+def test_uidls_that_change_from_session_to_session_are_doubted() -> None:
+    rules = Rules(leave=AT_ONCE, limit=NO_LIMIT, unsure=frozenset({Uidl(b"a")}))
+    memory = Memory(state=state(), entries=[entry("x")], left=())
+    assert plan(listed("b", "c"), memory=memory, rules=rules, now=NOW).doubt == "they change from session to session"
+
+
 def test_entries_that_vanish_and_return_are_noted() -> None:
     here, gone, back = entry("a"), entry("b", 2), entry("c", 3, is_shown=False)
     made = decide(listed("a", "c"), [here, gone, back])

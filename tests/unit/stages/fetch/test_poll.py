@@ -22,6 +22,7 @@ def report(
     listed: int | None = 10,
     compared: int = 0,
     is_more: bool = True,
+    unsure: frozenset[Uidl] = frozenset(),
     broke: Key | None = None,
     needs_one_by_one: bool = False,
     error: StageError | None = None,
@@ -34,6 +35,7 @@ def report(
         remaining=None,
         compared=compared,
         is_more=is_more,
+        unsure=unsure,
         broke=broke,
         needs_one_by_one=needs_one_by_one,
         error=error,
@@ -59,6 +61,12 @@ def test_a_poll_ends_when_nothing_moves_any_more(poll: Poll) -> None:
     """A server that never deletes would be asked for ever."""
     assert poll.add(report())
     assert not poll.add(report())
+
+
+def test_what_is_unsure_is_decided_by_another_session(poll: Poll) -> None:
+    poll.add(report())
+    assert poll.add(report(unsure=frozenset({Uidl(b"a")})))
+    assert poll.unsure == {Uidl(b"a")}
 
 
 def test_a_failed_login_ends_the_poll(poll: Poll) -> None:

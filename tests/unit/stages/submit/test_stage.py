@@ -360,16 +360,20 @@ def test_a_lone_message_that_breaks_its_session_answers_for_the_route(spool: Spo
     assert not Route(spool).state().is_open
 
 
-def test_a_message_that_broke_a_session_is_claimed_when_nothing_else_is_due(spool: Spool) -> None:
+def test_a_message_that_broke_a_session_is_claimed_when_nothing_else_is_due(spool: Spool, clock: Clock) -> None:
+    """Not even the turns of fresh and deferred messages bring it to the front."""
+    (deferred,) = make_ready(spool, arrival(b"Subject: late\r\n\r\n", uidl="late"))
+    once(spool, refusing(Part.CONTENT, "451 4.7.1 later"))
+    clock.advance(timedelta(hours=1))
     (breaker,) = make_ready(spool, arrival())
     with take_stage(spool, Stage.SUBMIT) as tenure:
         outbox = Outbox(spool, tenure)
-        (claim,) = outbox.claim(1)
-        outbox.settle([GivenBack(claim=claim, breaks={"count": 1}, next_attempt_at=spool.now())])
-        later = make_ready(spool, *letters(3))
-        claimed = [one.message.queue_id for _ in range(4) for one in outbox.claim(1)]
+        claims = {claim.message.queue_id: claim for claim in outbox.claim(2)}
+        outbox.settle([GivenBack(claim=claims[breaker], breaks={"count": 1}, next_attempt_at=spool.now())])
+        outbox.settle([GivenBack(claim=claims[deferred], breaks={})])
+        claimed = [one.message.queue_id for one in outbox.claim(2)]
         outbox.close()
-    assert claimed == [*later, breaker]
+    assert claimed == [deferred, breaker]
 
 
 def test_a_message_that_breaks_three_sessions_while_others_pass_goes_to_badmail(spool: Spool, clock: Clock) -> None:
