@@ -57,7 +57,7 @@ def run_stage_process(
 ) -> ExitCode:
     """Run a stage until its work ends; for `lifeline` see `stages.runner.run_stage`."""
     try:
-        outcome = run_stage(stage, make_work(stage), settings, mode=mode, lifeline=lifeline)
+        outcome = run_stage(stage, make_work(stage), settings=settings, mode=mode, lifeline=lifeline)
     except Exception as error:  # noqa: BLE001 - the end of a process: every error becomes its line and its code
         return report(error, name=stage, layout=Layout(settings.spool.directory), now=utc_now())
     return ExitCode.OK if outcome.is_complete or mode is Mode.RUN else ExitCode.TEMPORARY

@@ -1,11 +1,12 @@
 """Run one stage: its lock, its spool thread, its doorbell, its end.
 
-A stage is a class with `begin` (in the spool thread, once), `work` (a coroutine that returns when the stage has nothing left to do in its mode, or when
-`runtime.stopping` is set) and `end` (in the spool thread). The runner gives it a `Runtime`.
+A stage is a class with `begin` (in the spool thread, once), `work` (a coroutine that returns when the stage has nothing
+left to do in its mode, or when `runtime.stopping` is set) and `end` (in the spool thread). The runner gives it a
+`Runtime`.
 
-**Invariants:** every call into the spool goes through the one spool thread of the process, in order; a stage whose supervisor is gone stops as on
-SIGTERM; whatever ends a stage, its lock is given back.
-**Failures:** errors of the spool end the stage and reach the caller of `run_stage`; the exit code is his.
+**Invariants:** every call into the spool goes through the one spool thread of the process, in order; a stage whose
+supervisor is gone stops as on SIGTERM; whatever ends a stage, its lock is given back.
+**Failures:** errors of the spool end the stage and reach the caller of `run_stage`, whose the exit code is.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Mode(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a stage ended: `is_complete` is False where something stays undone that should be tried again (exit code 75)."""
+    """How a stage ended; `is_complete` is False where something stays undone that should be tried again."""
 
     is_complete: bool
 
@@ -64,7 +65,7 @@ class StageWork(Protocol):
 class Runtime:
     """What a stage works with: settings, spool, the right to act, and the ways to wait."""
 
-    def __init__(self, settings: Settings, spool: Spool, tenure: Tenure, *, mode: Mode) -> None:
+    def __init__(self, settings: Settings, spool: Spool, *, tenure: Tenure, mode: Mode) -> None:
         """Made by `run_stage`, inside the event loop."""
         self.settings = settings
         self.spool = spool
@@ -129,41 +130,49 @@ class Runtime:
 
 
 def run_stage(
-    stage: Stage, work: StageWork, settings: Settings, *, mode: Mode = Mode.RUN, lifeline: int | None = None
+    stage: Stage, work: StageWork, *, settings: Settings, mode: Mode = Mode.RUN, lifeline: int | None = None
 ) -> Outcome:
     """Be the process of `stage` until its work ends.
 
-    `lifeline` is a descriptor that reads as ended when the supervisor is gone. Raises StageHeld, SpoolError and what `work` raises.
+    `lifeline` is a descriptor that reads as ended when the supervisor is gone. Raises StageHeld, SpoolError and what
+    `work` raises.
     """
     spool = open_spool(settings.spool.directory)
+
+    async def run(tenure: Tenure) -> Outcome:
+        runtime = Runtime(settings, spool, tenure=tenure, mode=mode)
+        try:
+            _stop_on_signals(runtime, lifeline)
+            return await _work(work, runtime)
+        finally:
+            runtime.close()
+
     try:
         with take_stage(spool, stage) as tenure:
-            return asyncio.run(_run(work, settings, spool, tenure, mode, lifeline))
+            return asyncio.run(run(tenure))
     finally:
         spool.close()
 
 
-async def _run(
-    work: StageWork, settings: Settings, spool: Spool, tenure: Tenure, mode: Mode, lifeline: int | None
-) -> Outcome:
-    runtime = Runtime(settings, spool, tenure, mode=mode)
+def _stop_on_signals(runtime: Runtime, lifeline: int | None) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, runtime.stopping.set)
-    if lifeline is not None:
-        os.set_blocking(lifeline, False)
-        loop.add_reader(lifeline, _supervisor_gone, loop, lifeline, runtime)
+    if lifeline is None:
+        return
+
+    def supervisor_gone() -> None:
+        loop.remove_reader(lifeline)
+        runtime.stopping.set()
+
+    os.set_blocking(lifeline, False)
+    loop.add_reader(lifeline, supervisor_gone)
+
+
+async def _work(work: StageWork, runtime: Runtime) -> Outcome:
+    await runtime.call(lambda: work.begin(runtime))
+    runtime.listen()
     try:
-        await runtime.call(lambda: work.begin(runtime))
-        runtime.listen()
-        try:
-            return await work.work(runtime)
-        finally:
-            await runtime.call(lambda: work.end(runtime))
+        return await work.work(runtime)
     finally:
-        runtime.close()
-
-
-def _supervisor_gone(loop: asyncio.AbstractEventLoop, lifeline: int, runtime: Runtime) -> None:
-    loop.remove_reader(lifeline)
-    runtime.stopping.set()
+        await runtime.call(lambda: work.end(runtime))

@@ -41,7 +41,8 @@ class Poll:
         self.octets += report.octets
         self.remaining = report.listed if report.remaining is None else report.remaining
         self.one_by_one = self.one_by_one or report.needs_one_by_one
-        self.unsure = report.unsure or self.unsure
+        # The next listing has decided about those of before.
+        self.unsure = self.unsure if report.listed is None else report.unsure
         if report.error is not None:
             return self._add_broken(report, report.error)
         if not self.put_off:

@@ -27,7 +27,7 @@ from pipeline.config import load
 from spool.layout import Stage
 from stages.runner import run_stage
 from stages.submit.stage import SubmitStage
-run_stage(Stage.SUBMIT, SubmitStage(), load(Path(sys.argv[1]), os.environ))
+run_stage(Stage.SUBMIT, SubmitStage(), settings=load(Path(sys.argv[1]), os.environ))
 """
 
 

@@ -119,7 +119,7 @@ class Fetching:
             settings = dataclasses.replace(self.settings, accounts=accounts)
             stage = FetchStage()
             tenure = stack.enter_context(take_stage(self.spool, Stage.FETCH))
-            runtime = Runtime(settings, self.spool, tenure, mode=mode)
+            runtime = Runtime(settings, self.spool, tenure=tenure, mode=mode)
             stack.callback(runtime.close)
             await runtime.call(lambda: stage.begin(runtime))
             runtime.listen()

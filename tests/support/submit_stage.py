@@ -42,7 +42,7 @@ async def submitting(
 ) -> AsyncIterator[Submitting]:
     """The stage at work; it is told to stop when the block ends, and its end is awaited."""
     with take_stage(spool, Stage.SUBMIT) as tenure:
-        runtime = Runtime(settings, spool, tenure, mode=mode)
+        runtime = Runtime(settings, spool, tenure=tenure, mode=mode)
         stage = SubmitStage(stop_patience=stop_patience)
         try:
             await runtime.call(lambda: stage.begin(runtime))

@@ -48,7 +48,7 @@ def with_custody(
     async def run() -> Result:
         spool = make_spool(directory)
         with take_stage(spool, Stage.FETCH) as tenure:
-            runtime = Runtime(default_settings(directory), spool, tenure, mode=Mode.ONCE)
+            runtime = Runtime(default_settings(directory), spool, tenure=tenure, mode=Mode.ONCE)
             runtime.listen()
             admission = Counting(spool, tenure, fails_at=fails_at)
             custody = Custody(runtime, admission, on_commit=lambda: None)

@@ -67,6 +67,10 @@ def test_what_is_unsure_is_decided_by_another_session(poll: Poll) -> None:
     poll.add(report())
     assert poll.add(report(unsure=frozenset({Uidl(b"a")})))
     assert poll.unsure == {Uidl(b"a")}
+    poll.add(report(listed=None, error=LOST))
+    assert poll.unsure == {Uidl(b"a")}
+    poll.add(report())
+    assert poll.unsure == frozenset()
 
 
 def test_a_failed_login_ends_the_poll(poll: Poll) -> None:

@@ -28,7 +28,9 @@ def spool(tmp_path: Path) -> Spool:
 def run(spool: Spool, mode: Mode, *, settle_seconds: float = 0.01) -> bool:
     everything = default_settings(spool.layout.root)
     pickup = settings(settle_seconds=settle_seconds)
-    return run_stage(Stage.PICKUP, PickupStage(), dataclasses.replace(everything, pickup=pickup), mode=mode).is_complete
+    return run_stage(
+        Stage.PICKUP, PickupStage(), settings=dataclasses.replace(everything, pickup=pickup), mode=mode
+    ).is_complete
 
 
 @pytest.mark.parametrize("mode", [Mode.ONCE, Mode.DRAIN])

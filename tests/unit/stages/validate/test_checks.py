@@ -147,8 +147,6 @@ def test_traces_of_other_accounts_are_no_loop() -> None:
     ],
     ids=["plain", "body", "header", "address"],
 )
-def test_the_relay_must_offer_what_content_and_addresses_need(
-    message: bytes, address: str, expected: Needs
-) -> None:
+def test_the_relay_must_offer_what_content_and_addresses_need(message: bytes, address: str, expected: Needs) -> None:
     """RFC 6152, RFC 6531 section 3.4."""
     assert needs(content(message), addresses=["b@example.org", address]) == expected

@@ -50,7 +50,7 @@ def state(spool: Spool, queue_id: str) -> State:
 def test_one_round_leaves_nothing_staged(spool: Spool) -> None:
     receipts = admit(spool, *letters(3), arrival(GOOD))
     everything = dataclasses.replace(default_settings(spool.layout.root), accounts=(account(),))
-    outcome = run_stage(Stage.VALIDATE, ValidateStage(), everything, mode=Mode.ONCE)
+    outcome = run_stage(Stage.VALIDATE, ValidateStage(), settings=everything, mode=Mode.ONCE)
     assert outcome.is_complete
     assert [state(spool, one.queue_id) for one in receipts] == [State.BADMAIL] * 3 + [State.READY]
 
