@@ -191,7 +191,7 @@ class Digester:
             self._end_header(min(end or MAX_HEADER_OCTETS, MAX_HEADER_OCTETS))
 
     def result(self) -> Digest:
-        """The digest of all that was fed; call once, at the end."""
+        """The digest of all that was fed; nothing can be fed after it."""
         if self._header is not None:
             self._end_header(len(self._header))
         return Digest(

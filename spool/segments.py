@@ -117,9 +117,13 @@ class LargeWriter:
         self._digester.feed(chunk)
         self._disk.write(self._fd, chunk)
 
+    def digest(self) -> Digest:
+        """What identifies the message; once all of it is written."""
+        return self._digester.result()
+
     def finish(self) -> tuple[Digest, Place]:
         """Make the file durable under its name; raises OSError, after which only `discard` is left."""
-        digest = self._digester.result()
+        digest = self.digest()
         self._disk.overwrite(self._fd, self._head(digest.octets, digest.sha256), offset=0)
         self._disk.sync_file(self._fd)
         self._disk.close(self._fd)

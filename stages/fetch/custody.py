@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from spool.admission import BATCH_MESSAGES, BATCH_OCTETS, Admission
-from spool.envelope import Arrival, Origin, Receipt
+from spool.envelope import Arrival, Origin, Reason, Receipt
 from spool.errors import SpoolFailed
 from spool.layout import Stage
 from spool.segments import LargeWriter
@@ -49,9 +49,9 @@ class Custody:
         self._news.set()
         return receipt
 
-    async def open_large(self, origin: Origin) -> LargeWriter:
+    async def open_large(self, origin: Origin, *, objection: Reason | None) -> LargeWriter:
         """Start a large message."""
-        return await self.in_spool(lambda: self._admission.open_large(origin))
+        return await self.in_spool(lambda: self._admission.open_large(origin, objection=objection))
 
     async def in_spool(self, step: Callable[[], _T]) -> _T:
         """Take a durable step in the spool thread; raises SpoolFailed."""

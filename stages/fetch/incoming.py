@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from spool.envelope import Digest, Origin, Place
-from spool.message_file import Digester, digest
+from spool.envelope import Digest, Origin, Place, Reason
+from spool.message_file import digest
 from spool.segments import LARGE_OCTETS, LargeWriter
 from stages.fetch.custody import Custody
 
@@ -17,12 +17,12 @@ _PIECE_OCTETS = 256 * 1024
 class Incoming:
     """The octets of one RETR."""
 
-    def __init__(self, origin: Origin, custody: Custody) -> None:
+    def __init__(self, origin: Origin, custody: Custody, *, objection: Reason | None) -> None:
         self.origin = origin
         self._custody = custody
+        self._objection = objection
         self._held: list[bytes] = []
         self._held_octets = 0
-        self._digester = Digester()
         self._writer: LargeWriter | None = None
 
     async def feed(self, data: bytes) -> None:
@@ -30,7 +30,7 @@ class Incoming:
         self._held.append(data)
         self._held_octets += len(data)
         if self._writer is None and self._held_octets > LARGE_OCTETS:
-            self._writer = await self._custody.open_large(self.origin)
+            self._writer = await self._custody.open_large(self.origin, objection=self._objection)
         if self._writer is not None and self._held_octets > _PIECE_OCTETS:
             await self._write(self._writer)
 
@@ -41,7 +41,7 @@ class Incoming:
             self._held = [content]
             return digest(content)
         await self._write(self._writer)
-        return self._digester.result()
+        return self._writer.digest()
 
     async def keep(self) -> bytes | Place:
         """The content as an arrival has it: octets, or the place of the large file, which is durable then."""
@@ -61,9 +61,4 @@ class Incoming:
         piece = b"".join(self._held)
         self._held.clear()
         self._held_octets = 0
-
-        def write() -> None:
-            self._digester.feed(piece)
-            writer.write(piece)
-
-        await self._custody.in_spool(write)
+        await self._custody.in_spool(lambda: writer.write(piece))

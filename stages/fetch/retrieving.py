@@ -153,7 +153,9 @@ class Retrieving:
     async def _on(self, event: RetrievalEvent) -> None:
         match event:
             case MessageBegin():
-                self._incoming = Incoming(self._origin(self._asked[0].message), self._desk.custody)
+                wanted = self._asked[0]
+                origin = self._origin(wanted.message)
+                self._incoming = Incoming(origin, self._desk.custody, objection=wanted.objection)
             case MessageOctets(data=data):
                 await self._now_incoming().feed(data)
             case MessageDone():
