@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from spool.replay import begin_replay
-
 from pipeline.cli.invocation import Invocation
 from pipeline.cli.messages import queue_id
 from pipeline.endings import CommandFailed, ExitCode, exit_code_of, line_of, say
@@ -13,6 +11,7 @@ from spool import queries
 from spool.doorbell import ring
 from spool.errors import Damaged, ForbiddenTransition, NotFound
 from spool.layout import Stage
+from spool.replay import begin_replay
 from spool.states import State
 from stages.mail.addresses import Address, Malformed, NullPath, leading_path
 
