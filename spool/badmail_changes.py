@@ -123,7 +123,7 @@ class BadmailChanges:
             set_applied(connection, self._tenure.stage, number=self._journal.last)
             emit(connection, [event], now=self._spool.now())
 
-    def unlink(self, path: Path) -> None:
+    def clear(self, path: Path) -> None:
         """Remove a file whose message has left Badmail."""
         self._spool.disk.unlink(path)
         self._spool.disk.sync_directory(path.parent)

@@ -197,7 +197,7 @@ class BadmailScan:
         elif look.finding is Finding.UNKNOWN:
             self._changes.enter(path)
         elif look.finding is Finding.LEFT_OVER:
-            self._changes.unlink(path)
+            self._changes.clear(path)
 
     def _leave(self, path: Path, look: _Look, *, why: str) -> None:
         """Leave a file alone until it changes, and say so once."""

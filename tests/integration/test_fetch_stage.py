@@ -134,7 +134,7 @@ def test_a_request_for_an_unknown_account_is_answered_at_once(fetching: Fetching
 def test_after_a_restart_an_account_that_was_polled_lately_waits_for_its_time(fetching: Fetching) -> None:
     async def run(provider: Provider, seen: int) -> None:
         async with fetching.working(provider, mode=Mode.RUN) as (runtime, _):
-            await until(lambda: len(provider.sessions) == seen)
+            await until(lambda: len(provider.sessions) == seen and provider.sessions[-1].ended)
             # The bell makes the stage look once more before it is told to stop.
             ring(fetching.spool, Stage.FETCH)
             await runtime.wait(0.05)

@@ -163,14 +163,6 @@ def test_a_route_that_was_down_yesterday_is_tried_before_the_drain_gives_up(sett
     assert (drained.code, drained.summary.delivered) == (0, 1)
 
 
-def test_the_outage_keeps_its_beginning_while_it_is_tried_again(settings: Settings, spool: Spool) -> None:
-    Route(spool).close("connect: refused")
-    began = Route(spool).state().closed_at
-    spool.close()
-    drain(settings, main=FakeMain())
-    assert Route(open_for_reading(settings.spool.directory)).state().closed_at == began
-
-
 def test_validate_stays_until_nothing_is_staged(settings: Settings, spool: Spool) -> None:
     """Fetch and pickup end first; what they staged last must not be left behind."""
     admit(spool, arrival())
