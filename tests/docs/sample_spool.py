@@ -1,0 +1,66 @@
+"""A spool in which much has happened: what the pages of the documentation are compared with."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from spool.accounts import Accounts, AccountState, Left, Why
+from spool.envelope import Reason, Uidl
+from spool.opening import Spool
+from spool.queue_id import QueueId
+from spool.replay import begin_replay
+from spool.route import Route
+from spool.segments import LARGE_OCTETS
+from spool.settlement import Verdict
+from stages.fetch.events import PollFailed
+from tests.support.attempts import A, B, attempt, submitting
+from tests.support.dropping import FILE, drop, refused, spool_at, work
+from tests.support.spools import admit, arrival, make_ready
+
+ACCOUNT = "sales-isp"
+# The queue ids of the examples.
+READY = QueueId("01j0e5v3xk7m2q9r4s")
+REFUSED = QueueId("01j0e5v4c8h6t3b0wn")
+OURS = Reason(stage="validate", text="no usable return path")
+
+
+def make_sample(directory: Path) -> Spool:
+    """A spool at `directory/spool` with staged, ready, deferred, submitted, refused, divided and replayed messages."""
+    spool = spool_at(directory)
+    for number, (recipients, verdicts) in enumerate(
+        [([A], [Verdict.ACCEPTED]), ([A], [Verdict.POSTPONED]), ([A, B], [Verdict.ACCEPTED, Verdict.REFUSED])]
+    ):
+        make_ready(spool, arrival(b"Subject: number %d\r\n\r\n" % number), recipients=recipients)
+        with submitting(spool) as outbox:
+            attempt(spool, outbox, *verdicts)
+    begin_replay(spool, refused(spool, arrival(b"Subject: replayed\r\n\r\n"), reason=OURS))
+    drop(spool, FILE + b"x" * LARGE_OCTETS, name="large.eml")
+    work(spool)
+    begin_replay(spool, refused(spool, arrival(b"Subject: being replayed\r\n\r\n"), reason=OURS))
+    refused(spool, arrival(b"Subject: refused\r\n\r\n", account=ACCOUNT, queue_id=REFUSED), reason=OURS)
+    make_ready(spool, arrival(b"Subject: ready\r\n\r\n", account=ACCOUNT, queue_id=READY))
+    admit(spool, arrival(b"Subject: staged\r\n\r\n"))
+    _poll(spool)
+    return spool
+
+
+def _poll(spool: Spool) -> None:
+    """What polls and the relay have told."""
+    now = spool.now()
+    left = Left(uidl=Uidl(b"7"), octets=10**9, why=Why.OVERSIZE, limit_octets=10**6, limit_source="SIZE of the relay")
+    accounts, route = Accounts(spool), Route(spool)
+    accounts.leave(ACCOUNT, [left])
+    accounts.save(
+        AccountState(
+            name=ACCOUNT,
+            last_success_at=now - timedelta(hours=1),
+            last_error="cannot connect",
+            failures=1,
+            next_poll_at=now + timedelta(hours=1),
+            remote_messages=1,
+        ),
+        [PollFailed(account=ACCOUNT, error="cannot connect")],
+    )
+    route.learn_size(10**7)
+    route.close("cannot connect")

@@ -1,0 +1,81 @@
+"""The examples of the commands, each run as it stands on the page."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.demo.background import serving
+from pipeline.demo.pop3_server import Pop3Server
+from pipeline.demo.smtp_sink import SmtpSink
+from spool.layout import Stage
+from spool.opening import open_spool
+from spool.queries import is_running, open_for_reading
+from tests.docs.markdown import REFERENCE, blocks, made_parts, sections
+from tests.docs.sample_spool import ACCOUNT, make_sample
+from tests.docs.typed import NAME, commands
+from tests.support.connector import Connector, account, configure
+from tests.support.processes import command, run, running, wait_until
+from tests.support.spools import LETTER
+
+PAGE = sections((REFERENCE / "commands.md").read_text())
+# These have mail to fetch; all others look at a spool in which much has happened.
+_MOVE_MAIL = {"run", "stage", "retrieve-now"}
+EXAMPLES = [line for text in PAGE.values() for block in blocks(text, "sh") for line in block.splitlines()]
+
+
+@pytest.fixture
+def connector(tmp_path: Path) -> Iterator[Connector]:
+    """A connector whose servers answer; its spool is empty."""
+    maildrops = {ACCOUNT: ("secret", [LETTER])}
+    with serving(Pop3Server(maildrops)) as pop3, serving(SmtpSink()) as sink:
+        open_spool(tmp_path / "spool").close()
+        yield configure(tmp_path, smtp_port=sink.port, accounts=[account(ACCOUNT, pop3.port)])
+
+
+def test_every_command_has_its_section() -> None:
+    assert [f"`{one.words}`" for one in commands()] == [
+        heading for heading in PAGE if heading != "Before every command"
+    ]
+    for one in commands():
+        assert made_parts(PAGE[f"`{one.words}`"]) == [f"command {one.words}"]
+
+
+@pytest.mark.parametrize("words", [one.words for one in commands()])
+def test_every_command_has_an_example_of_its_own(words: str) -> None:
+    (block,) = blocks(PAGE[f"`{words}`"], "sh")
+    for line in block.splitlines():
+        assert f"{line} ".startswith(f"{NAME} {words} ")
+
+
+@pytest.mark.parametrize("line", EXAMPLES)
+def test_an_example_does_what_it_says(line: str, connector: Connector) -> None:
+    if line.split()[1] not in _MOVE_MAIL:
+        make_sample(connector.directory).close()
+    environment = {"POP3CONNECTOR_CONFIG": str(connector.configuration)}
+    arguments = command(*shlex.split(line)[1:])
+    if line == "pop3connector run":
+        with running(arguments, env=environment) as process:
+            wait_until(lambda: stages_of(connector) == set(Stage), "all stages run")
+            assert (process.stop(), process.output) == (0, "")
+    elif line.startswith("pop3connector retrieve-now"):
+        with running(command("run"), env=environment) as process:
+            wait_until(lambda: Stage.FETCH in stages_of(connector), "fetch runs")
+            done = run(arguments, env=environment)
+            assert (done.returncode, done.stderr) == (0, "")
+            process.stop()
+    else:
+        done = run(arguments, env=environment)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def stages_of(connector: Connector) -> set[Stage]:
+    """The stages that run now."""
+    spool = open_for_reading(connector.spool)
+    try:
+        return {stage for stage in Stage if is_running(spool, stage)}
+    finally:
+        spool.close()

@@ -1,0 +1,141 @@
+"""The fields of every `--json`, which other people's programs rely on."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.main import run_command
+from spool.layout import Stage
+from spool.opening import open_spool, take_stage
+from spool.queue_id import QueueId
+from spool.states import State
+from tests.docs.markdown import REFERENCE, code_of, rows, sections
+from tests.docs.sample_spool import ACCOUNT, make_sample
+from tests.docs.typed import commands
+from tests.support.connector import account, configure
+
+Types = Mapping[str, frozenset[str]]
+Printed = Callable[[str], list[object]]
+
+PAGE = sections((REFERENCE / "json.md").read_text())
+# Their members are the states, or what an event has; the page says so.
+_BY_STATE, _FREE = "states", "fields"
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+
+
+def documented(heading: str) -> Types:
+    """Field to types, as the section has them."""
+    text = PAGE[heading]
+    inherited = documented("`spool ls`, `badmail ls`") if "the fields above" in text else {}
+    return {**inherited, **{code_of(field)[0]: frozenset(types.split(" or ")) for field, types, _ in rows(text)}}
+
+
+def fields(value: object, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every field of an object with its type, those of what lies inside it too."""
+    if isinstance(value, dict):
+        for key, member in value.items():
+            name = prefix + ("<state>" if prefix == f"{_BY_STATE}." and key in set(State) else key)
+            yield name, kind_of(member)
+            if name != _FREE:
+                yield from fields(member, f"{name}.")
+    elif isinstance(value, list):
+        for member in value:
+            yield from fields(member, f"{prefix.removesuffix('.')}[]." if prefix else "")
+
+
+def kind_of(value: object) -> str:
+    """The type of a value in the words of the page; of an empty list only that it is one."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "boolean"
+        case int():
+            return "integer"
+        case str():
+            return "time" if _TIME.fullmatch(value) else "string"
+        case dict():
+            return "object"
+        case [first, *_]:
+            return f"list of {kind_of(first)}s"
+        case []:
+            return "list"
+        case _:
+            raise AssertionError(value)
+
+
+def observed(values: list[object]) -> Types:
+    """Field to all types that it was seen with."""
+    seen: dict[str, set[str]] = defaultdict(set)
+    for value in values:
+        for name, kind in fields(value):
+            seen[name].add(kind)
+    return {name: frozenset(kinds - {"list"}) for name, kinds in seen.items()}
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
+    """A configured connector with a spool in which much has happened, and one with an empty spool."""
+    much, nothing = tmp_path_factory.mktemp("much"), tmp_path_factory.mktemp("nothing")
+    for place in (much, nothing):
+        configure(place, smtp_port=25, accounts=[account(ACCOUNT, 110), account("other", 110)])
+    open_spool(nothing / "spool").close()
+    sample = make_sample(much)
+    sample.layout.badmail_message(QueueId("0" * 18)).write_bytes(b"a problem for `spool verify`")
+    with take_stage(sample, Stage.VALIDATE):  # so that a stage has a process
+        yield [much, nothing]
+    sample.close()
+
+
+@pytest.fixture
+def printed(places: list[Path], capsys: pytest.CaptureFixture[str]) -> Printed:
+    """All that a command prints with `--json`, about every message where it is about one."""
+
+    def ask(*arguments: str) -> list[object]:
+        found: list[object] = []
+        for place in places:
+            run_command(["--config", str(place / "pop3connector.toml"), *arguments, "--json"])
+            text = capsys.readouterr().out
+            # A message is in one of the two spools: about the other nothing is printed.
+            found += map(json.loads, text.splitlines() if arguments[0] == "events" else filter(None, [text]))
+        return found
+
+    def ask_for(words: str) -> list[object]:
+        command = words.split()
+        match command:
+            case ["spool", "ls"]:
+                return ask(*command, "--all")
+            case ["events"]:
+                return ask(*command, "--level", "debug")
+            case [folder, "show"]:
+                listed = [one for found in ask_for(f"{folder} ls") if isinstance(found, list) for one in found]
+                return [shown for one in listed for shown in ask(*command, one["id"])]
+            case _:
+                return ask(*command)
+
+    return ask_for
+
+
+def test_every_listing_has_its_section() -> None:
+    listings = {one.words for one in commands() if any(given.shown == "--json" for given in one.parameters)}
+    assert {words for heading in PAGE for words in code_of(heading)} == listings
+
+
+@pytest.mark.parametrize("heading", PAGE)
+def test_the_fields_of_a_listing_are_those_of_its_section(heading: str, printed: Printed) -> None:
+    """What is inside a list may be missing where that is empty."""
+    told = documented(heading).keys()
+    for words in code_of(heading):
+        assert {name for name in told if "[]" not in name} <= observed(printed(words)).keys() <= told
+
+
+@pytest.mark.parametrize("heading", PAGE)
+def test_a_field_has_the_types_that_its_section_gives(heading: str, printed: Printed) -> None:
+    """Each of them, and no other."""
+    assert observed([value for words in code_of(heading) for value in printed(words)]) == documented(heading)
