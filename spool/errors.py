@@ -2,8 +2,8 @@
 
 SpoolError
 ├── SpoolUnusable        the operator must mend the place or the program it runs on
-│   ├── PermissionRefused    an owner or a mode is wrong
-│   └── IndexLost            the index is missing, empty or older than the journal: `spool rebuild`
+│   └── PermissionRefused    an owner or a mode is wrong
+├── IndexLost            the index is missing, empty or older than the journal: `spool rebuild`
 ├── SpoolFailed          the disk or the index said no (EIO, ENOSPC ...): stop, mend, start again
 ├── StageHeld            another process holds the stage
 ├── NotFound             no message with that queue id

@@ -132,7 +132,7 @@ class Replayed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateChanged(Event):
-    """An operator's command, or the operator's hand in Badmail, changed the state of a message."""
+    """The operator's hand in Badmail changed the state of a message."""
 
     says: ClassVar[str] = "{trigger}: {was} became {now}"
     trigger: str

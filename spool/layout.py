@@ -90,7 +90,7 @@ class Layout:
 
     @property
     def logs(self) -> Path:
-        """The verbose log."""
+        """What a stage that crashed left to read."""
         return self.root / "logs"
 
     @property
@@ -138,7 +138,7 @@ class Layout:
         return self.damaged / name
 
     def lock(self, name: str) -> Path:
-        """The lock file of a stage, of `run` or of the commands' journal."""
+        """The lock file of a stage, of `run`, of the index's creation or of the commands."""
         return self.locks / f"{name}.lock"
 
     def pid(self, name: str) -> Path:

@@ -46,7 +46,7 @@ def cat(context: typer.Context, queue_id: QueueIdText, *, raw: Raw = False) -> N
 @badmail_app.command()
 def replay(
     context: typer.Context,
-    queue_ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Queue ids.")] = None,
+    queue_ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Queue ids.")] = None,
     *,
     everything: Annotated[bool, typer.Option("--all", help="Every message in Badmail.")] = False,
     sender: Annotated[str | None, typer.Option("--sender", help="Another reverse-path; <> for the null one.")] = None,

@@ -120,7 +120,7 @@ def stage(
 @app.command(name="retrieve-now")
 def retrieve_now(
     context: typer.Context,
-    accounts: Annotated[list[str] | None, typer.Argument(metavar="[ACCOUNT]...", help="All, if none is named.")] = None,
+    accounts: Annotated[list[str] | None, typer.Argument(metavar="ACCOUNT", help="All, if none is named.")] = None,
     *,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome.")] = False,
 ) -> None:

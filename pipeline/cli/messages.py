@@ -32,7 +32,7 @@ def as_json(message: Message) -> dict[str, object]:
     return {
         "id": message.queue_id,
         "state": message.state,
-        "account": message.account,
+        "account": message.account or None,
         "uidl": message.uidl.encoded,
         "octets": message.octets,
         "sender": message.sender,
