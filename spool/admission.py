@@ -292,6 +292,7 @@ def ledger_row(arrival: Arrival, *, now: datetime) -> dict[str, object]:
         "queue_id": origin.queue_id,
         "had_at": to_ms(now),
         "gone_at": None,
+        "deletion_asked_at": None,
         "round": arrival.round,
     }
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy import Connection, Row, select, update
 from sqlalchemy.dialects.sqlite import insert
@@ -23,8 +24,11 @@ from spool.journal import Journal, Outcome
 from spool.layout import Stage
 from spool.models import from_ms
 from spool.opening import Spool
+from spool.queue_id import QueueId
 from spool.rows import set_applied
 from spool.staging import spool_failures
+
+_T = TypeVar("_T")
 
 _CHUNK = 500
 
@@ -33,7 +37,8 @@ _CHUNK = 500
 class Entry:
     """One message that we have had.
 
-    `round` is the last round of comparing by content in which it was seen; `is_shown`: no listing missed it yet.
+    `round` is the last round of comparing by content in which it was seen; `is_shown`: no listing missed it yet;
+    `is_deletion_asked`: a DELE was sent for it, which is noted of messages without UIDL alone.
     """
 
     entry: int
@@ -45,6 +50,7 @@ class Entry:
     had_at: datetime
     round: int
     is_shown: bool
+    is_deletion_asked: bool = False
 
 
 class Ledger:
@@ -68,6 +74,7 @@ class Ledger:
             table.c.had_at,
             table.c.round,
             table.c.gone_at,
+            table.c.deletion_asked_at,
         ).where(table.c.account == account)
         with self._spool.index.read() as connection:
             return [
@@ -81,6 +88,7 @@ class Ledger:
                     had_at=from_ms(row.had_at),
                     round=row.round,
                     is_shown=row.gone_at is None,
+                    is_deletion_asked=row.deletion_asked_at is not None,
                 )
                 for row in connection.execute(query.order_by(table.c.entry))
             ]
@@ -94,6 +102,18 @@ class Ledger:
             for entries, gone_at in ((vanished, self._spool.now_ms()), (returned, None)):
                 for chunk in _chunks([entry.entry for entry in entries]):
                     connection.execute(update(table).where(table.c.entry.in_(chunk)).values(gone_at=gone_at))
+
+    def note_deletion(self, *, entries: Collection[Entry], queue_ids: Collection[QueueId]) -> None:
+        """Note that DELE was sent for messages: for these entries, and for those that were admitted as these."""
+        if not entries and not queue_ids:
+            return
+        table = models.ledger
+        asked = {"deletion_asked_at": self._spool.now_ms()}
+        with self._spool.index.write() as connection:
+            for chunk in _chunks([entry.entry for entry in entries]):
+                connection.execute(update(table).where(table.c.entry.in_(chunk)).values(asked))
+            for admitted in _chunks(list(queue_ids)):
+                connection.execute(update(table).where(table.c.queue_id.in_(admitted)).values(asked))
 
     def compared(self, account: str, found: Iterable[tuple[Entry, Uidl]], *, round_number: int) -> None:
         """Note that entries were found again by content, under these present UIDLs, in this round."""
@@ -177,5 +197,5 @@ def _free_copy(wanted: int, used: set[int]) -> int:
     return wanted
 
 
-def _chunks(numbers: Sequence[int]) -> Iterable[Sequence[int]]:
-    return (numbers[start : start + _CHUNK] for start in range(0, len(numbers), _CHUNK))
+def _chunks(names: Sequence[_T]) -> Iterable[Sequence[_T]]:
+    return (names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK))

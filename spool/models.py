@@ -127,6 +127,8 @@ ledger = Table(
     Column("had_at", Integer, nullable=False),
     # When a listing first failed to show it; null while the maildrop may still show it.
     Column("gone_at", Integer),
+    # When a DELE was sent for it; kept for messages without UIDL, whose going only a count can show.
+    Column("deletion_asked_at", Integer),
     # The last round of comparing everything by content in which this entry was found.
     Column("round", Integer, nullable=False),
     UniqueConstraint("account", "uidl", "identity", "copy", name="ledger_identity"),

@@ -1,7 +1,7 @@
 """What a session reads of its account before it decides, and writes down afterwards; in the spool thread.
 
-**Invariants:** a doubt is on disk before any entry changes under it, so that a session that breaks leaves the next one
-doubting too.
+**Invariants:** a doubt is on disk before any entry changes under it, and goes only after all have changed, so that a
+session that breaks leaves the next one doubting too.
 """
 
 from __future__ import annotations
@@ -11,10 +11,20 @@ from dataclasses import dataclass, replace
 
 from spool.accounts import AccountState, Left, Why
 from spool.events import Event
+from spool.ledger import Entry
+from spool.queue_id import QueueId
 from stages.fetch.desk import Desk
 from stages.fetch.events import LeftBroken, LeftOversize, MessageBroke, UidlsDoubted
 from stages.fetch.plan import BREAKS_AT_MOST, Listed, Memory, Plan
 from stages.fetch.retrieving import Tally
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deletions:
+    """Messages without UIDL that DELE was sent for: entries that they were, queue ids that they were admitted under."""
+
+    entries: tuple[Entry, ...] = ()
+    queue_ids: tuple[QueueId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +39,7 @@ class Ending:
     listed_messages: int
     expected_messages: int | None
     remote_messages: int | None
+    deletions: Deletions
     fell_out_of_step: bool
     broke: Listed | None
     error: str
@@ -78,9 +89,10 @@ class Notebook:
     async def note_end(self, plan: Plan, tally: Tally, *, ending: Ending, events: Sequence[Event]) -> None:
         """Write down what came of the session."""
         desk, name = self._desk, self._account
+        is_compared = ending.is_settled and not plan.put_off
         state = replace(
             self.memory.state,
-            doubt_round=0 if ending.is_settled else plan.round,
+            doubt_round=0 if is_compared else plan.round,
             listed_messages=ending.listed_messages,
             expected_messages=ending.expected_messages,
             remote_messages=ending.remote_messages,
@@ -91,9 +103,14 @@ class Notebook:
         broken, breaks = self._broken(ending)
 
         def write() -> None:
-            desk.accounts.save(state, [*tally.events, *events])
             if plan.suspects and not tally.unsure and ending.has_looked:
                 desk.ledger.note_listing(vanished=plan.vanished, returned=())
+            desk.ledger.note_deletion(entries=ending.deletions.entries, queue_ids=ending.deletions.queue_ids)
+            if (is_compared and plan.round) or 0 < ending.listed_messages == len(tally.matched) + len(tally.receipts):
+                # What no message of the maildrop turned out to be is not in it any more.
+                found = {entry.entry for entry in tally.matched.values()}
+                gone = [entry for entry in plan.unnamed if entry.entry not in found]
+                desk.ledger.note_listing(vanished=gone, returned=())
             if tally.compared:
                 desk.ledger.compared(name, tally.compared, round_number=plan.round)
             for entry, digest in tally.identified:
@@ -102,6 +119,8 @@ class Notebook:
                 desk.accounts.leave(name, broken, events=breaks)
             if tally.mended:
                 desk.accounts.forget_left(name, tally.mended)
+            # Last: it may end the doubt, and what was compared has to have its present UIDL by then.
+            desk.accounts.save(state, [*tally.events, *events])
 
         await desk.runtime.call(write)
 

@@ -117,7 +117,7 @@ class Plan:
     `fitting` was left and is not any more. `round` is that of the comparison by content under way, 0 while UIDLs are
     trusted; `doubt` says why it begins now. `used` are entries that stand for messages which this session does not ask
     for, or which are gone: no other message may be taken for theirs. `suspects` are entries that vanished just when as
-    many unknown messages appeared.
+    many unknown messages appeared, `unnamed` those that came without UIDL and may still be there.
     """
 
     peeks: tuple[Wanted, ...] = ()
@@ -127,10 +127,12 @@ class Plan:
     reported: tuple[Left, ...] = ()
     fitting: tuple[Left, ...] = ()
     waiting: int = 0
+    put_off: int = 0
     round: int = 0
     doubt: str | None = None
     used: tuple[Entry, ...] = ()
     suspects: tuple[Entry, ...] = ()
+    unnamed: tuple[Entry, ...] = ()
     vanished: tuple[Entry, ...] = ()
     returned: tuple[Entry, ...] = ()
 
@@ -147,17 +149,23 @@ class _Sorted:
     reported: list[Left] = field(default_factory=list)
     fitting: list[Left] = field(default_factory=list)
     waiting: int = 0
+    put_off: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Facts:
-    """A listing beside what is remembered, indexed once."""
+    """A listing beside what is remembered, indexed once.
+
+    `unnamed` are entries without UIDL that may still be in the maildrop, `deleted` those whose DELE became fact.
+    """
 
     listing: Sequence[Listed]
     state: AccountState
     entries: Sequence[Entry]
     shown: Mapping[Uidl, int]
     known: Mapping[Uidl, Sequence[Entry]]
+    unnamed: Sequence[Entry]
+    deleted: Sequence[Entry]
     left: Mapping[Key, Left]
     rules: Rules
     now: datetime
@@ -165,7 +173,8 @@ class _Facts:
     @property
     def vanished(self) -> tuple[Entry, ...]:
         """Entries that the last listing showed, or that were admitted since, and that this one does not show."""
-        return tuple(entry for entry in self.entries if entry.is_shown and entry.uidl not in self.shown)
+        named = (entry for entry in self.entries if entry.uidl.octets and entry.uidl not in self.shown)
+        return (*(entry for entry in named if entry.is_shown), *self.deleted)
 
     @property
     def count_fell(self) -> bool | None:
@@ -194,9 +203,11 @@ def plan(listing: Sequence[Listed], *, memory: Memory, rules: Rules, now: dateti
         reported=tuple(chosen.reported),
         fitting=(*chosen.fitting, *gone),
         waiting=chosen.waiting,
+        put_off=chosen.put_off,
         round=round_number,
         doubt=doubt,
         used=_used(facts, round_number, asked=asked),
+        unnamed=tuple(facts.unnamed),
         suspects=() if round_number else _suspects(facts),
         vanished=facts.vanished,
         returned=tuple(entry for entry in memory.entries if not entry.is_shown and entry.uidl in facts.shown),
@@ -209,8 +220,14 @@ def _facts(listing: Sequence[Listed], *, memory: Memory, rules: Rules, now: date
     for entry in memory.entries:
         if entry.uidl in shown:
             known.setdefault(entry.uidl, []).append(entry)
+    unnamed = [entry for entry in memory.entries if entry.is_shown and not entry.uidl.octets]
+    asked = [entry for entry in unnamed if entry.is_deletion_asked]
+    # Only a count can show that they went: it fell by all that were asked for.
+    are_gone = len(listing) + len(asked) <= (memory.state.listed_messages or 0)
     return _Facts(
         listing=listing,
+        unnamed=[entry for entry in unnamed if not entry.is_deletion_asked] if are_gone else unnamed,
+        deleted=asked if are_gone else (),
         state=memory.state,
         entries=memory.entries,
         shown=shown,
@@ -231,6 +248,8 @@ def _doubt(facts: _Facts) -> str | None:
         return None
     if facts.rules.unsure and facts.rules.unsure.isdisjoint(facts.shown):
         return "they change from session to session"
+    if facts.shown and facts.unnamed:
+        return "messages that came without UIDL may have one now"
     if all(message.uidl.octets == b"%d" % message.number for message in facts.listing):
         return "each is the number of its message"
     kept = [entry for entry in facts.entries if entry.uidl.octets and facts.rules.keeps(entry, now=facts.now)]
@@ -250,7 +269,7 @@ def _suspects(facts: _Facts) -> tuple[Entry, ...]:
     """
     if facts.rules.unsure or len(facts.listing) < (facts.state.listed_messages or 0):
         return ()
-    return tuple(entry for entry in facts.vanished if entry.identity is not None)
+    return tuple(entry for entry in facts.vanished if entry.identity is not None and entry.uidl.octets)
 
 
 def _compared(facts: _Facts, round_number: int) -> frozenset[Uidl]:
@@ -266,6 +285,8 @@ def _compared(facts: _Facts, round_number: int) -> frozenset[Uidl]:
 
 def _used(facts: _Facts, round_number: int, *, asked: set[Uidl]) -> tuple[Entry, ...]:
     used = [entry for uidl, entries in facts.known.items() if uidl not in asked for entry in entries]
+    may_be_here = {entry.entry for entry in facts.unnamed}
+    used += [entry for entry in facts.entries if not entry.uidl.octets and entry.entry not in may_be_here]
     if round_number and facts.count_fell:
         # Found in this round and gone since: an equal message that is still here is another one.
         used += [entry for entry in facts.entries if entry.round == round_number and entry.uidl not in facts.shown]
@@ -331,7 +352,9 @@ def _ask(facts: _Facts, wanted: Wanted, *, chosen: _Sorted) -> None:
     """Ask for a message, at its turn."""
     before = facts.left.get(wanted.message.key)
     if before and before.why is Why.BROKEN:
-        if wanted.message.key not in facts.rules.put_off and _may_try(before, now=facts.now):
+        if wanted.message.key in facts.rules.put_off:
+            chosen.put_off += 1
+        elif _may_try(before, now=facts.now):
             chosen.alone.append(wanted)
         return
     match wanted.step:

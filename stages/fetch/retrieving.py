@@ -58,6 +58,7 @@ class Tally:
     receipts: dict[int, asyncio.Future[Receipt]] = field(default_factory=dict)
     octets: int = 0
     known: list[int] = field(default_factory=list)
+    matched: dict[int, Entry] = field(default_factory=dict)
     found: int = 0
     compared: list[tuple[Entry, Uidl]] = field(default_factory=list)
     identified: list[tuple[Entry, Digest]] = field(default_factory=list)
@@ -206,6 +207,7 @@ class Retrieving:
 
     def _found(self, message: Listed, entry: Entry) -> None:
         self.tally.found += 1
+        self.tally.matched[message.number] = entry
         if self._everywhere or entry.uidl != message.uidl or not entry.is_shown:
             self.tally.compared.append((entry, message.uidl))
         if not self._order.rules.keeps(entry, now=self._desk.runtime.spool.now()):

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from spool.envelope import NO_UIDL, Uidl
+from spool.envelope import NO_UIDL, Receipt, Uidl
 from spool.events import Event
 from spool.message_file import header_digest
 from spool.safe_text import safe_text
@@ -30,7 +30,7 @@ from stages.fetch.events import (
     PlainTextLogin,
     SizesWait,
 )
-from stages.fetch.notebook import Ending, Notebook
+from stages.fetch.notebook import Deletions, Ending, Notebook
 from stages.fetch.plan import Key, Listed, Plan, Step, Wanted, plan
 from stages.fetch.retrieving import Retrieving, Tally
 from stages.pop3.auth import Credentials
@@ -76,6 +76,7 @@ class Session:
         self._is_windowed = False
         self._remaining: int | None = None
         self._expected: int | None = None
+        self._asked: frozenset[int] = frozenset()
         self._events: list[Event] = []
 
     async def run(self) -> Report:
@@ -187,6 +188,7 @@ class Session:
         receipts = {number: await receipt for number, receipt in self._tally.receipts.items()}
         numbers = sorted([*self._tally.known, *([] if self._order.rules.keeps_any else receipts)], reverse=True)
         window = ONE_BY_ONE if self._order.one_by_one else Window()
+        self._asked = frozenset(numbers)
         replies = await client.delete(numbers, window=window)
         refused = [reply for reply in replies.values() if not reply.ok]
         deleted = len(replies) - len(refused)
@@ -220,6 +222,7 @@ class Session:
                 listed_messages=len(self._listing),
                 expected_messages=self._expected,
                 remote_messages=len(self._listing) if self._remaining is None else self._remaining,
+                deletions=self._unnamed_deletions({number: await it for number, it in tally.receipts.items()}),
                 fell_out_of_step=fell_out,
                 broke=broke,
                 error=str(error or ""),
@@ -239,4 +242,13 @@ class Session:
             broke=broke.key if broke else None,
             needs_one_by_one=in_hand is not None and self._is_windowed,
             error=None if fell_out else error,
+        )
+
+    def _unnamed_deletions(self, receipts: Mapping[int, Receipt]) -> Deletions:
+        """What DELE was sent for and has no UIDL that a later listing could fail to show."""
+        numbers = [one.number for one in self._listing or () if one.uidl == NO_UIDL and one.number in self._asked]
+        matched = self._tally.matched
+        return Deletions(
+            entries=tuple(matched[number] for number in numbers if number in matched),
+            queue_ids=tuple(receipts[number].queue_id for number in numbers if number in receipts),
         )

@@ -323,6 +323,39 @@ def test_without_uidls_content_decides(fetching: Fetching) -> None:
     assert provider.drop.messages == []
 
 
+def test_without_uidls_an_equal_message_that_comes_after_the_deletion_is_another_one(fetching: Fetching) -> None:
+    """The count showed that the first one went."""
+    provider = Provider([mail(1)], manners=Manners(uidl=False))
+    fetching.poll(provider)
+    fetching.poll(provider)
+    provider.deliver("sales", mail(1))
+    fetching.poll(provider)
+    assert fetching.contents() == [mail(1), mail(1)]
+    assert provider.drop.messages == []
+
+
+def test_without_uidls_twins_are_two_messages_over_broken_sessions(fetching: Fetching) -> None:
+    """One twin is deleted in one session; the other must not be taken for it in the next."""
+    twins = [mail(1), mail(2), mail(3), mail(2), mail(4), mail(5)]
+    provider = Provider(twins, manners=Manners(uidl=False, pipelining=False, hang_up_after=12))
+    fetching.poll(provider, mode=Mode.DRAIN)
+    provider.manners = Manners(uidl=False)
+    fetching.poll(provider, mode=Mode.DRAIN)
+    assert sorted(fetching.contents()) == sorted(twins)
+    assert provider.drop.messages == []
+
+
+@pytest.mark.parametrize("cut", range(7, 13))
+def test_a_server_that_begins_to_offer_uidls_shows_nothing_new(fetching: Fetching, cut: int) -> None:
+    provider = Provider(mails(5), manners=Manners(uidl=False, pipelining=False, hang_up_after=cut))
+    fetching.poll(provider, mode=Mode.DRAIN)
+    provider.manners = Manners()
+    provider.deliver("sales", mail(9))
+    fetching.poll(provider, mode=Mode.DRAIN)
+    assert sorted(fetching.contents()) == sorted([*mails(5), mail(9)])
+    assert provider.drop.messages == []
+
+
 def test_without_uidls_nothing_can_be_left_on_the_server(fetching: Fetching) -> None:
     provider = Provider(mails(2), manners=Manners(uidl=False))
     fetching.leave = timedelta(days=1)

@@ -59,6 +59,7 @@ def upgrade() -> None:
         sa.Column("queue_id", sa.Text(), nullable=True),
         sa.Column("had_at", sa.Integer(), nullable=False),
         sa.Column("gone_at", sa.Integer(), nullable=True),
+        sa.Column("deletion_asked_at", sa.Integer(), nullable=True),
         sa.Column("round", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("entry"),
         sa.UniqueConstraint("account", "uidl", "identity", "copy", name="ledger_identity"),
