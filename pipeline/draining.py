@@ -23,6 +23,7 @@ from pipeline.process import run_stage_process
 from pipeline.scheduling import NEEDS_SOMEBODY, exit_code_for, how_it_ended
 from pipeline.supervisor import in_charge, note
 from spool import queries
+from spool.accounts import Accounts
 from spool.events import Admitted, Refused, Submitted
 from spool.layout import Stage
 from spool.opening import Spool
@@ -51,10 +52,11 @@ class Summary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drained:
-    """How a drain ended."""
+    """How a drain ended; `troubles` say what failed, one line for each account and for the relay."""
 
     code: int
     summary: Summary
+    troubles: tuple[str, ...] = ()
 
 
 def drain(settings: Settings, *, main: StageMain = run_stage_process) -> Drained:
@@ -64,9 +66,10 @@ def drain(settings: Settings, *, main: StageMain = run_stage_process) -> Drained
         with Children(settings, main) as children:
             code = _Drain(settings, children).run()
         summary = _summary(settings.spool.directory, after=before)
+        troubles = _troubles(settings)
     if code == ExitCode.OK and summary.queued:
         code = ExitCode.TEMPORARY
-    return Drained(code=code, summary=summary)
+    return Drained(code=code, summary=summary, troubles=troubles)
 
 
 class _Ended(Exception):
@@ -156,6 +159,15 @@ def _prepare(directory: Path) -> int:
     with _looking(directory) as spool:
         Route(spool).begin()
         return queries.last_event(spool)
+
+
+def _troubles(settings: Settings) -> tuple[str, ...]:
+    with _looking(settings.spool.directory) as spool:
+        states = Accounts(spool).states()
+        route = Route(spool).state()
+    polled = [states[account.name] for account in settings.accounts if account.enabled and account.name in states]
+    failed = [f"account {state.name}: {state.last_error}" for state in polled if state.failures]
+    return (*failed, *([] if route.is_open else [f"relay {settings.smtp.host}: {route.trouble}"]))
 
 
 def _summary(directory: Path, *, after: int) -> Summary:

@@ -33,6 +33,7 @@ from spool.opening import Spool
 from spool.queue_id import QueueId
 from spool.rows import Message, message_row, record_replay, set_applied
 from spool.segments import NONCE_OCTETS, LargeWriter, SegmentWriter, large_head
+from spool.states import LIVE
 
 SEAL_OCTETS = 64 * 1024 * 1024
 SEAL_AGE = timedelta(minutes=5)
@@ -92,9 +93,14 @@ class Admission:
         return LargeWriter(path, disk=self._spool.disk, head=head)
 
     def move_here(self, survivors: Sequence[tuple[Message, bytes, bytes]], *, serial: int) -> None:
-        """Re-append (message, block, bytes) out of an old segment, under their own queue ids; raises SpoolFailed."""
+        """Re-append (message, block, bytes) out of an old segment, under their own queue ids; raises SpoolFailed.
+
+        What is claimed stays: the journal lines of an attempt name the newest segment that there was when it began, and
+        must not go while a younger one holds a copy of the record. So claims are looked up once the new one has a row.
+        """
         try:
             active = self._writable()
+            survivors = self._unclaimed(survivors)
             records = [(message.queue_id, head, content) for message, head, content in survivors]
             places = active.writer.append(records)
         except OSError as error:
@@ -110,6 +116,16 @@ class Admission:
                     .values(segment=active.serial, offset=place.offset, block_octets=place.block_octets)
                 )
             _advance(connection, active)
+
+    def _unclaimed(self, survivors: Sequence[tuple[Message, bytes, bytes]]) -> list[tuple[Message, bytes, bytes]]:
+        table = models.messages
+        ids = [message.queue_id for message, _, _ in survivors]
+        query = select(table.c.queue_id).where(
+            table.c.queue_id.in_(ids), table.c.state.in_(LIVE), table.c.claim_epoch.is_(None)
+        )
+        with self._spool.index.read() as connection:
+            free = set(connection.execute(query).scalars())
+        return [one for one in survivors if one[0].queue_id in free]
 
     def seal_if_due(self) -> bool:
         """Seal the active segment when it is old; call now and then. True when it was."""

@@ -23,7 +23,7 @@ from spool.disk import Disk
 from spool.errors import IndexLost, PermissionRefused, SpoolFailed, SpoolUnusable
 from spool.events import SpoolWarning, emit
 from spool.index import Index, open_index
-from spool.journal import Outcome, read_journal
+from spool.journal import Line, Outcome, read_journal
 from spool.layout import COMMAND_JOURNAL, Layout, Stage
 from spool.locks import INDEX, Tenure, begin_tenure, end_tenure, hold
 from spool.models import to_ms
@@ -108,25 +108,32 @@ def _sync_index_names(spool: Spool) -> None:
 
 def require_current_index(spool: Spool) -> None:
     """Refuse an index that is older than the files: it has forgotten mail, or what became of it; raises IndexLost."""
+    # Before the index: other stages may be at work, and a row is committed before a file or a line tells of it.
     files = sorted(spool.layout.segments.glob("*.seg"))
+    journals = {owner: read_journal(spool.layout.journal(owner)) for owner in OWNERS}
     with spool.index.read() as connection:
         _require_known_segments(connection, files)
         applied = {row.owner: row.applied for row in connection.execute(select(models.journals))}
-        for owner in OWNERS:
-            contents = read_journal(spool.layout.journal(owner))
+        for owner, contents in journals.items():
             known = applied.get(owner, 0)
             if contents.head > known:
                 raise IndexLost(f"the index is older than the {owner} journal: {_REBUILD}")
             for line in contents.lines:
-                if line.number <= known or line.outcome is Outcome.LEDGER:
-                    continue
-                row = connection.execute(
-                    select(models.messages.c.state).where(models.messages.c.queue_id == line.queue_id)
-                ).first()
-                if row is None and not spool.layout.badmail_message(QueueId(line.queue_id)).exists():
-                    raise IndexLost(
-                        f"the index does not know message {line.queue_id} of the {owner} journal: {_REBUILD}"
-                    )
+                if line.number > known and line.outcome is not Outcome.LEDGER:
+                    _require_known_message(connection, line, layout=spool.layout, owner=owner)
+
+
+def _require_known_message(connection: Connection, line: Line, *, layout: Layout, owner: str) -> None:
+    """A message has its row, and a claim its number there, before a line tells of it."""
+    table = models.messages
+    row = connection.execute(select(table.c.claim).where(table.c.queue_id == line.queue_id)).first()
+    if row is None:
+        if not layout.badmail_message(QueueId(line.queue_id)).exists():
+            raise IndexLost(f"the index does not know message {line.queue_id} of the {owner} journal: {_REBUILD}")
+        return
+    claim = line.details.get("claim")
+    if isinstance(claim, int) and claim > row.claim:
+        raise IndexLost(f"the index does not know attempt {claim} at message {line.queue_id}: {_REBUILD}")
 
 
 def _require_known_segments(connection: Connection, files: Iterable[Path]) -> None:

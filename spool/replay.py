@@ -11,6 +11,7 @@ file is gone), `StageHeld` (another command does not end), `SpoolFailed`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
@@ -22,14 +23,26 @@ from spool.content import badmail_pieces
 from spool.errors import Damaged, ForbiddenTransition, StageHeld
 from spool.layout import Layout
 from spool.locks import COMMANDS, hold
-from spool.message_file import CREATED_BY, CREATOR, PREFIX, Block, block, envelope_fields, parse_envelope
+from spool.message_file import (
+    CREATED_BY,
+    CREATOR,
+    PREFIX,
+    RECEIVER,
+    SENDER,
+    Block,
+    block,
+    envelope_fields,
+    parse_envelope,
+)
 from spool.opening import Spool
 from spool.queue_id import QueueId, new_queue_id
 from spool.rows import Message, find_message, select_messages, to_message
+from spool.segments import open_regular
 from spool.staging import spool_failures
 from spool.states import State, Trigger, next_state
 
 _PATIENCE_SECONDS = 60
+_INJECTED = tuple(name.lower().encode("ascii") for name in (f"{SENDER}:", f"{RECEIVER}:", f"{CREATED_BY}:", PREFIX))
 
 
 def begin_replay(
@@ -44,7 +57,9 @@ def begin_replay(
         with spool.index.write() as connection:
             message = find_message(connection, queue_id, layout=spool.layout)
             _check(message)
-            envelope = _envelope(message, _block(spool, message), sender=sender, recipients=recipients)
+            filed = _block(spool, message)
+            _require_message(spool, message, filed=filed)
+            envelope = _envelope(message, filed, sender=sender, recipients=recipients)
             connection.execute(
                 update(models.messages)
                 .where(models.messages.c.queue_id == queue_id)
@@ -75,6 +90,20 @@ def _check(message: Message) -> None:
     if message.replay_id:
         raise ForbiddenTransition(f"message {message.queue_id} was replayed before, as {message.replay_id}")
     next_state(message.state, Trigger.REPLAYED)
+
+
+def _require_message(spool: Spool, message: Message, *, filed: Block) -> None:
+    """Refuse a file that was cut: in its own block, or with nothing behind it. What was edited is a message."""
+    path = spool.layout.badmail_message(message.queue_id)
+    with open_regular(path) as file:
+        top = file.read(len(PREFIX)).lower()
+        octets = file.seek(0, os.SEEK_END)
+    if octets <= filed.end:
+        raise ForbiddenTransition(f"Badmail/{path.name} holds no message any more: restore the file, or remove it")
+    if not filed.fields and top.startswith(_INJECTED):
+        raise ForbiddenTransition(
+            f"Badmail/{path.name} ends, or is damaged, within its injected block: restore the file"
+        )
 
 
 def _block(spool: Spool, message: Message) -> Block:

@@ -145,8 +145,9 @@ def _row_of_file(spool: Spool, file: BadmailFile, *, found: Found | None) -> dic
         "parent": file.parent,
     }
     row = badmail_row(known, queue_id=origin.queue_id, reason=file.reason, recipients=file.recipients, now=spool.now())
-    if found is None or found.arrival.digest.sha256 != sha256.digest():
+    if found is None:
         return row
+    # Also where the file was edited: what its segment has to tell must be told before the segment goes.
     place = found.place
     return row | {"segment": found.serial, "offset": place.offset, "block_octets": place.block_octets}
 
@@ -228,6 +229,7 @@ def _ledger_lines(survey: Survey) -> dict[int, dict[str, object]]:
             "queue_id": line.queue_id or None,
             "had_at": details["had_at"],
             "gone_at": None,
+            "deletion_asked_at": None,
             "round": 0,
         }
     return rows

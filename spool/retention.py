@@ -105,6 +105,9 @@ def compact(spool: Spool, journal: Journal, *, owner: str) -> None:
                     select(models.messages.c.queue_id).where(models.messages.c.segment.is_not(None))
                 ).scalars()
             )
+            kin = select(models.messages.c.queue_id, models.messages.c.parent)
+            rows = connection.execute(kin.where(models.messages.c.parent.is_not(None)))
+            parents = {row.queue_id: row.parent for row in rows}
         oldest = _oldest_serial(spool.layout)
 
         def may_go(line: Line) -> bool:
@@ -116,6 +119,8 @@ def compact(spool: Spool, journal: Journal, *, owner: str) -> None:
             return (
                 (oldest is None or line.serial < oldest)
                 and line.queue_id not in placed
+                # It proves that refused recipients left the parent, which a rebuild would send to them again.
+                and parents.get(line.queue_id) not in placed
                 and not _has_file(spool.layout, line.queue_id)
             )
 
@@ -152,7 +157,8 @@ def _aged(spool: Spool, stage: Stage) -> Sequence[SegmentRow]:
 
 
 def _move_survivors(spool: Spool, row: SegmentRow, *, admission: Admission) -> None:
-    query = select_messages().where(_is_live(), models.messages.c.segment == row.serial)
+    table = models.messages
+    query = select_messages().where(_is_live(), table.c.segment == row.serial, table.c.claim_epoch.is_(None))
     with spool.index.read() as connection:
         survivors = [to_message(found, spool.layout) for found in connection.execute(query)]
     moving: list[tuple[Message, bytes, bytes]] = []

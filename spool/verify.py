@@ -125,13 +125,13 @@ def _gaps(spool: Spool, row: SegmentRow) -> Iterator[tuple[int, int]]:
 
 
 def _places(spool: Spool) -> Iterator[str]:
-    """Rows that point to where nothing was committed."""
+    """Live rows that point to where nothing was committed; in Badmail the octets are those of the file."""
     messages, segments = models.messages, models.segments
     end = messages.c.offset + messages.c.block_octets + messages.c.octets
     query = (
         select(messages.c.queue_id)
         .join_from(messages, segments, messages.c.segment == segments.c.serial)
-        .where(end > segments.c.committed_octets)
+        .where(messages.c.state.in_(LIVE), end > segments.c.committed_octets)
     )
     with spool.index.read() as connection:
         outside = connection.execute(query).scalars().all()

@@ -8,6 +8,8 @@ never printed. Wrong usage is 64.
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -40,7 +42,13 @@ app.add_typer(db_app)
 
 def main() -> None:
     """Run the command that was typed, and exit."""
-    sys.exit(run_command(sys.argv[1:]))
+    # A descriptor that was closed for us (`>&-`) has no stream at all; what is said to it is said to nobody.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - open until the process ends
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 - open until the process ends
+    code = run_command(sys.argv[1:])
+    # The end has begun: another Ctrl-C would only print where in the interpreter it struck.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def run_command(arguments: Sequence[str]) -> int:

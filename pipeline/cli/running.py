@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from pipeline.cli.output import shown
-from pipeline.endings import CommandFailed, ExitCode
+from pipeline.endings import CommandFailed, ExitCode, say
 from spool.accounts import Accounts
 from spool.doorbell import ring
 from spool.layout import Stage
@@ -33,6 +33,8 @@ def run(settings: Settings, *, drain: bool) -> int:
         f"fetched {summary.fetched}, {picked_up}delivered {summary.delivered}, to Badmail {summary.badmail}, "
         f"still queued {summary.queued}, left at the provider {summary.left}"
     )
+    for trouble in drained.troubles:
+        say(shown(trouble))
     return drained.code
 
 

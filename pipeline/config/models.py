@@ -33,6 +33,8 @@ Name = Annotated[str, PlainValidator(grammar.name)]
 Host = Annotated[str, PlainValidator(grammar.host)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1)]
+Connections = Annotated[int, Field(ge=1, le=100)]
+Sessions = Annotated[int, Field(ge=1, le=10_000)]
 Duration = Annotated[timedelta, PlainValidator(grammar.duration)]
 TimeLimit = Annotated[timedelta, PlainValidator(grammar.time_limit)]
 Interval = Annotated[timedelta, PlainValidator(grammar.poll_interval)]
@@ -94,7 +96,7 @@ class SmtpTable(WithTls, WithPassword):
     default_domain: Domain | None = None
     timeout: TimeLimit = grammar.duration("5m")
     final_dot_timeout: TimeLimit = grammar.duration("10m")
-    connections: Count = 4
+    connections: Connections = 4
     max_protocol_errors: Count = 4
 
 
@@ -107,8 +109,8 @@ class FetchTable(Table):
     oversize: OversizeRule = Oversize.LEAVE
     timeout: TimeLimit = grammar.duration("60s")
     session_timeout: TimeLimit = grammar.duration("10m")
-    concurrency: Count = 32
-    per_host: Count = 4
+    concurrency: Sessions = 32
+    per_host: Sessions = 4
 
 
 class ValidateTable(Table):

@@ -103,6 +103,8 @@ class Notebook:
         broken, breaks = self._broken(ending)
 
         def write() -> None:
+            # By what a listing showed deletions are counted: it stands before any is noted. The doubt goes last.
+            desk.accounts.save(replace(state, doubt_round=plan.round), [*tally.events, *events])
             if plan.suspects and not tally.unsure and ending.has_looked:
                 desk.ledger.note_listing(vanished=plan.vanished, returned=())
             desk.ledger.note_deletion(entries=ending.deletions.entries, queue_ids=ending.deletions.queue_ids)
@@ -119,8 +121,8 @@ class Notebook:
                 desk.accounts.leave(name, broken, events=breaks)
             if tally.mended:
                 desk.accounts.forget_left(name, tally.mended)
-            # Last: it may end the doubt, and what was compared has to have its present UIDL by then.
-            desk.accounts.save(state, [*tally.events, *events])
+            if state.doubt_round != plan.round:
+                desk.accounts.save(state)
 
         await desk.runtime.call(write)
 

@@ -30,6 +30,7 @@ from stages.pickup.eml import TOP_OCTETS, PickupMessage, Unusable, read_top, ref
 from stages.pickup.events import PickupUnreadable, TakenFromPickup
 
 _SHOWN_RECIPIENTS = 5
+_WAS_IN_BADMAIL = frozenset({State.BADMAIL, State.REPLAYED, State.DISCARDED})
 
 
 class ClaimUnreadable(Exception):
@@ -69,10 +70,14 @@ class Intake:
         named: dict[QueueId, Dropped] = {}
         for file in files:
             promised = self._promised(file)
-            if promised and self._inbox.message(promised):
-                self._inbox.unlink_admitted(file)
-            else:
+            admitted = self._inbox.message(promised) if promised else None
+            if admitted is None:
                 named[promised or new_queue_id()] = file
+            elif admitted.state in _WAS_IN_BADMAIL:
+                # The replay was refused in its turn, and somebody dropped its Badmail file under the name that it has.
+                named[new_queue_id()] = file
+            else:
+                self._inbox.unlink_admitted(file)
         return self._copy_in(self._inbox.claim(named)) if named else 0
 
     def _promised(self, file: Dropped) -> QueueId | None:

@@ -215,3 +215,38 @@ def test_an_index_of_a_compacted_head_that_it_applied_is_current(tmp_path: Path)
     with spool.index.write() as connection:
         connection.execute(insert(models.journals), {"owner": "submit", "applied": 1})
     require_current_index(spool)
+
+
+def test_an_attempt_that_the_index_does_not_know_shows_an_older_index(tmp_path: Path) -> None:
+    """A backup that was put back would send again what was submitted since."""
+    spool = make_spool(tmp_path)
+    make_ready(spool, arrival())
+    spool.index.backup(tmp_path / "old")
+    with submitting(spool) as outbox:
+        attempt(spool, outbox, Verdict.ACCEPTED)
+    spool.close()
+    for path in spool.layout.root.glob("index.sqlite3*"):
+        path.unlink()
+    (tmp_path / "old").rename(spool.layout.index)
+    with pytest.raises(IndexLost, match="attempt 1"), take_stage(make_spool(tmp_path), Stage.SUBMIT):
+        pass
+
+
+class WhileOthersWork(Layout):
+    """A spool in which a message is admitted, validated and claimed just when submit's journal is looked for."""
+
+    def journal(self, owner: str) -> Path:
+        busy = make_spool(self.root.parent)
+        if owner == Stage.SUBMIT and not queue_ids(busy):
+            make_ready(busy, arrival())
+            with submitting(busy) as outbox:
+                outbox.dot(*outbox.claim(1))
+        busy.close()
+        return super().journal(owner)
+
+
+def test_a_start_beside_stages_at_work_loses_no_index(tmp_path: Path) -> None:
+    """A line of theirs may be younger than what was read of the index, when the index is read first."""
+    spool = make_spool(tmp_path)
+    require_current_index(replace(spool, layout=WhileOthersWork(spool.layout.root)))
+    assert len(queue_ids(spool)) == 1

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from spool.badmail import leading_block
 from spool.errors import Damaged, ForbiddenTransition, NotFound, SpoolFailed
 from spool.locks import COMMANDS, hold
 from spool.message_file import parse_block, parse_envelope
@@ -132,3 +133,16 @@ def test_a_replay_whose_badmail_file_is_gone_is_not_written(spool: Spool) -> Non
     spool.layout.pickup_message(child).unlink()
     spool.layout.badmail_message(queue_id).unlink()
     assert finish_replays(spool) == 0
+
+
+@pytest.mark.parametrize("left", [0, 100, "block"])
+def test_a_badmail_file_that_was_cut_is_not_replayed(spool: Spool, left: int | str) -> None:
+    """It would go out as an empty message, or with our own block as its header, and the original would be removed."""
+    queue_id = refused(spool)
+    path = spool.layout.badmail_message(queue_id)
+    octets = path.read_bytes()
+    path.write_bytes(octets[: leading_block(path).end if isinstance(left, str) else left])
+    with pytest.raises(ForbiddenTransition, match="Badmail/"):
+        begin_replay(spool, queue_id)
+    assert message(spool, queue_id).replay_id is None
+    assert path.exists()

@@ -293,3 +293,15 @@ def test_the_same_content_months_later_is_a_message_of_its_own(spool: Spool) -> 
     admit(spool, replace(one, origin=later))
     with rebuilt(spool) as (_, result):
         assert result.states == {State.SUBMITTED: 1, State.STAGED: 1}
+
+
+def test_what_was_had_outlives_its_segment_also_where_its_badmail_file_was_edited(spool: Spool) -> None:
+    """The segment that goes after the first rebuild has to leave its entries to the second."""
+    admit(spool, arrival())
+    refuse_staged(spool)
+    [file] = spool.layout.badmail.iterdir()
+    file.write_bytes(file.read_bytes() + b"more\r\n")
+    with rebuilt(spool) as (again, _):
+        collect_submitted(again)
+        with rebuilt(again) as (last, _):
+            assert len(Ledger(last).entries("sales")) == 1

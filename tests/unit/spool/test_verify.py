@@ -11,10 +11,11 @@ from sqlalchemy import delete, update
 
 from spool import models
 from spool.admission import Admission
+from spool.badmail_changes import BadmailChanges
 from spool.envelope import Reason
 from spool.layout import Stage
 from spool.opening import Spool, take_stage
-from spool.queue_id import new_queue_id
+from spool.queue_id import QueueId, new_queue_id
 from spool.retention import collect, finish_collection
 from spool.rows import Message
 from spool.segments import HEADER_OCTETS, LARGE_OCTETS
@@ -282,3 +283,15 @@ def test_verify_raises_no_false_alarm_while_stages_work(spool: Spool) -> None:
         thread.join()
     assert {problem for one in found for problem in one.problems} == set()
     assert len(found) > 1
+
+
+def test_an_edited_badmail_file_that_grew_is_no_problem(spool: Spool) -> None:
+    """In Badmail the file is the truth: its length says nothing of the record that the segment still holds."""
+    file = refuse(spool)
+    queue_id = QueueId(file.stem)
+    file.write_bytes(file.read_bytes() + b"A longer text.\r\n" * 10)
+    with take_stage(spool, Stage.PICKUP) as tenure:
+        journal = open_journal(spool, Stage.PICKUP)
+        BadmailChanges(spool, tenure, journal=journal, may_receive=lambda _: True).read_again(queue_id)
+        journal.close()
+    assert verify(spool) == Verification(ok=True, checked=1, problems=())

@@ -287,3 +287,26 @@ def _die_at(directory: Path, *, step: int, name: str) -> tuple[list[str], bool]:
     finally:
         spool.close()
     return parent, False
+
+
+@pytest.mark.parametrize("bring", [shutil.copy, shutil.move], ids=["copied", "moved"])
+def test_a_replay_that_was_refused_in_its_turn_can_be_dropped_under_its_own_name(
+    spool: Spool, bring: Callable[[Path, Path], object]
+) -> None:
+    """A Badmail file can be dropped as it is, also where its name was promised to a replay once."""
+    parent = refused(spool)
+    child = begin_replay(spool, parent)
+    work(spool)
+    refuse_again(spool, child)
+    bring(spool.layout.badmail_message(child), spool.layout.pickup_message(child))
+    work(spool)
+    (grandchild,) = others(spool, parent, child)
+    assert (message(spool, grandchild).state, content(spool, grandchild)) == (State.STAGED, LETTER)
+
+
+def refuse_again(spool: Spool, queue_id: QueueId) -> None:
+    finding = Rejected(
+        message=message(spool, queue_id), reason=REASON, recipients=("sales@corp.example",), subject="", sender=None
+    )
+    with take_stage(spool, Stage.VALIDATE) as tenure, staging(spool, tenure) as staged:
+        staged.settle([finding])
