@@ -15,17 +15,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-from sqlalchemy import Connection, Table, delete, insert
+from sqlalchemy import Connection, Table, delete, insert, update
 
 from spool import models
 from spool.admission import ledger_row
-from spool.badmail import BadmailFile, read_badmail
+from spool.badmail import BadmailFile, leading_block, read_badmail
 from spool.content import badmail_pieces
 from spool.envelope import Reason
 from spool.events import Event, FoundDamaged, IndexRebuilt, PossibleDuplicate, RecordUnreadable, StateChanged, emit
 from spool.fates import Fate
 from spool.journal import Line, Outcome, read_journal
-from spool.layout import Stage
+from spool.layout import MESSAGE_SUFFIX, Layout, Stage, queue_id_of
+from spool.message_file import PREFIX, parse_envelope
 from spool.models import to_ms
 from spool.opening import OWNERS, Spool
 from spool.queue_id import QueueId
@@ -55,11 +56,32 @@ def restore(spool: Spool, survey: Survey, *, fates: Mapping[QueueId, Fate]) -> R
         for rows in _chunks(_rows(spool, survey, fates=fates)):
             connection.execute(insert(models.messages), rows)
             states.update(State(str(row["state"])) for row in rows)
+        _enter_replays(connection, spool.layout)
         restored = Restored(states=states, ledger_entries=_enter_ledger(connection, survey, fates=fates))
         for owner in OWNERS:
             set_applied(connection, owner, number=read_journal(spool.layout.journal(owner)).last)
         emit(connection, _events(survey, fates, restored=restored), now=spool.now())
     return restored
+
+
+def _enter_replays(connection: Connection, layout: Layout) -> None:
+    """Note replays that are on their way: a file in Pickup, or claimed, bears the new queue id and names the old."""
+    messages = models.messages
+    for path in (*layout.pickup.glob(f"*{MESSAGE_SUFFIX}"), *layout.claims.iterdir()):
+        child = queue_id_of(path.with_name(path.name.removesuffix(MESSAGE_SUFFIX) + MESSAGE_SUFFIX))
+        if child is None or not path.is_file() or path.is_symlink():
+            continue
+        found = leading_block(path)
+        sender, recipients = parse_envelope(found)
+        connection.execute(
+            update(messages)
+            .where(
+                messages.c.queue_id == found.get(PREFIX + "Queue-Id"),
+                messages.c.state == State.BADMAIL,
+                messages.c.replay_id.is_(None),
+            )
+            .values(replay_id=child, replay={"sender": sender, "recipients": list(recipients)})
+        )
 
 
 def dead_copies(survey: Survey) -> set[QueueId]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,13 @@ from sqlalchemy import delete, insert
 from spool import models
 from spool.errors import IndexLost, PermissionRefused, SpoolUnusable, StageHeld
 from spool.journal import Journal, Outcome
-from spool.layout import Stage
+from spool.layout import Layout, Stage
 from spool.locks import INDEX, hold
 from spool.opening import Spool, file_system, open_spool, place_warning, require_current_index, take_stage
 from spool.rows import set_applied
-from tests.support.spools import admit, arrival, logged, make_ready, make_spool, message
+from spool.settlement import Verdict
+from tests.support.attempts import attempt, submitting
+from tests.support.spools import admit, arrival, logged, make_ready, make_spool, message, queue_ids
 
 
 def mountinfo(path: Path, kind: str) -> Path:

@@ -14,14 +14,17 @@ from spool import models
 from spool.admission import Admission
 from spool.claims import Outbox
 from spool.envelope import Reason, Receipt, Uidl
+from spool.errors import ForbiddenTransition
 from spool.journal import Outcome, read_journal
 from spool.layout import Stage
 from spool.ledger import Ledger
 from spool.opening import Spool, take_stage
 from spool.queue_id import new_queue_id
+from spool.replay import begin_replay
 from spool.retention import compact
 from spool.staging import open_journal
 from spool.states import State
+from tests.support.dropping import refused
 from tests.support.rebuilding import (
     REASON,
     bytes_of,
@@ -305,3 +308,15 @@ def test_what_was_had_outlives_its_segment_also_where_its_badmail_file_was_edite
         collect_submitted(again)
         with rebuilt(again) as (last, _):
             assert len(Ledger(last).entries("sales")) == 1
+
+
+def test_a_replay_that_is_on_its_way_is_not_replayed_again(tmp_path: Path) -> None:
+    """Its file in Pickup bears the new queue id; a second replay would be delivered beside it."""
+    spool = make_spool(tmp_path)
+    queue_id = refused(spool)
+    child = begin_replay(spool, queue_id)
+    with rebuilt(spool) as (after, _):
+        row = message(after, queue_id)
+        assert (row.state, row.replay_id) == (State.BADMAIL, child)
+        with pytest.raises(ForbiddenTransition, match=child):
+            begin_replay(after, queue_id)

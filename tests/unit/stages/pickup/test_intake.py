@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,10 +18,23 @@ from spool.opening import Spool, take_stage
 from spool.queue_id import QueueId, new_queue_id
 from spool.replay import begin_replay
 from spool.segments import LARGE_OCTETS, read_block
+from spool.staging import Rejected
 from spool.states import State
-from tests.support.dropping import FILE, Seconds, drop, open_desk, others, refused, settings, settle, spool_at, work
+from tests.support.dropping import (
+    FILE,
+    REASON,
+    Seconds,
+    drop,
+    open_desk,
+    others,
+    refused,
+    settings,
+    settle,
+    spool_at,
+    work,
+)
 from tests.support.faulty_disk import FaultyDisk
-from tests.support.spools import LETTER, arrival, logged, message, queue_ids
+from tests.support.spools import LETTER, arrival, logged, message, queue_ids, staging
 
 AHEAD = timedelta(minutes=1)
 CONTENT = b"From: ann@example.org\r\n\r\nHello.\r\n"
