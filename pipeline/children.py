@@ -18,7 +18,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NoReturn, Protocol, Self
 
-from pipeline.endings import ExitCode, say
+from pipeline.endings import say
+from pipeline.exit_codes import ExitCode
 from spool.layout import Stage
 from stages.runner import Mode
 from stages.settings import Settings

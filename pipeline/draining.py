@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.children import Children, Death, StageMain
-from pipeline.endings import ExitCode
 from pipeline.events import StageDied
+from pipeline.exit_codes import ExitCode
 from pipeline.process import run_stage_process
 from pipeline.scheduling import NEEDS_SOMEBODY, exit_code_for, how_it_ended
 from pipeline.supervisor import in_charge, note

@@ -7,7 +7,6 @@ goes into the spool's logs, never to a terminal.
 from __future__ import annotations
 
 import contextlib
-import enum
 import os
 import sys
 import traceback
@@ -15,26 +14,11 @@ from datetime import datetime
 from pathlib import Path
 
 from pipeline.config.errors import ConfigurationError
+from pipeline.exit_codes import ExitCode
 from spool.errors import Damaged, ForbiddenTransition, NotFound, PermissionRefused, SpoolError, SpoolUnusable, StageHeld
 from spool.layout import Layout
 from spool.safe_text import safe_text
 from stages.errors import OperatorMustAct, PeerBroke, PeerSaidNo, TryLater
-
-
-class ExitCode(enum.IntEnum):
-    """The codes of sysexits(3) that we use, and what a shell shows for the two usual signals."""
-
-    OK = 0
-    USAGE = 64
-    DATA = 65
-    UNAVAILABLE = 69
-    SOFTWARE = 70
-    IO = 74
-    TEMPORARY = 75
-    PERMISSION = 77
-    CONFIGURATION = 78
-    INTERRUPTED = 130
-    BROKEN_PIPE = 141
 
 
 class CommandFailed(Exception):

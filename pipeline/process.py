@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import assert_never
 
-from pipeline.endings import ExitCode, report
+from pipeline.endings import report
+from pipeline.exit_codes import ExitCode
 from spool.layout import Layout, Stage
 from spool.opening import utc_now
 from stages.runner import Mode, StageWork, run_stage

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
-from pipeline.endings import ExitCode
+from pipeline.exit_codes import ExitCode
 
 SETTLED_SECONDS = 10.0
 HEALTHY_SECONDS = 60.0

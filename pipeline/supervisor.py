@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pipeline.children import Children, Death, StageMain
-from pipeline.endings import ExitCode, line_of, say
+from pipeline.endings import line_of, say
 from pipeline.events import StageDied, StageRestarted
+from pipeline.exit_codes import ExitCode
 from pipeline.process import run_stage_process
 from pipeline.scheduling import GiveUp, History, StartAgain, after_death, how_it_ended
 from spool.errors import SpoolError

@@ -11,7 +11,7 @@ import socket
 from dataclasses import dataclass
 
 from pipeline.cli.output import shown
-from pipeline.endings import ExitCode
+from pipeline.exit_codes import ExitCode
 from stages import passwords
 from stages.errors import StageError
 from stages.pop3.auth import Credentials

@@ -1,10 +1,10 @@
-"""The command `pop3connector`: what can be typed, and how every command ends.
+"""How every command begins and ends as a process: signals, standard streams, exit codes.
 
 **Invariants:** an error ends in one line on standard error and the exit code of `pipeline.endings`; a traceback is
-never printed. Wrong usage is 64.
+never printed. Wrong usage is 64. Whatever takes long to import is imported after Ctrl-C has become quiet.
 """
 
-# ruff: noqa: PLC0415 - a command imports what it needs when it runs: `--help` does not wait for SQLAlchemy, nor `spool ls` for the stages
+# ruff: noqa: PLC0415 - see the last of the invariants
 
 from __future__ import annotations
 
@@ -12,63 +12,51 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from pipeline import __version__
-from pipeline.cli.badmail_app import badmail_app
-from pipeline.cli.invocation import Invocation, invocation_of
-from pipeline.cli.options import AsJson, LevelWord, StageName
-from pipeline.cli.spool_app import db_app, spool_app
+from pipeline.exit_codes import ExitCode
 
 _TYPERS_USAGE = 2
 _TYPERS_ABORTED = 1
 
-app = typer.Typer(
-    name="pop3connector",
-    help="Moves mail from POP3 mailboxes to your own mail server, and loses none of it.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.add_typer(spool_app)
-app.add_typer(badmail_app)
-app.add_typer(db_app)
-
 
 def main() -> None:
     """Run the command that was typed, and exit."""
-    # A descriptor that was closed for us (`>&-`) has no stream at all; what is said to it is said to nobody.
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 - open until the process ends
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115 - open until the process ends
-    code = run_command(sys.argv[1:])
-    # The end has begun: another Ctrl-C would only print where in the interpreter it struck.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.exit(code)
+    _end_quietly_at_ctrl_c()
+    _stand_in_for_closed_streams()
+    sys.exit(run_command(sys.argv[1:]))
 
 
 def run_command(arguments: Sequence[str]) -> int:
     """Run a command and answer its exit code."""
     try:
-        app(list(arguments), prog_name="pop3connector")
-    except SystemExit as end:
-        return _exit_code(end.code)
+        code = _run(arguments)
+        sys.stdout.flush()
     except KeyboardInterrupt:
-        return 130
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # The interpreter flushes once more at its end, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), sys.stdout.fileno())
+        return ExitCode.BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 - the end of the process: every error becomes its line and its code
+        from datetime import UTC, datetime
+
         from pipeline.endings import report
 
         return report(error, name="command", layout=None, now=datetime.now(UTC))
-    return 0
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    from pipeline.cli.commands import app
+
+    try:
+        app(list(arguments), prog_name="pop3connector")
+    except SystemExit as end:
+        return _exit_code(end.code)
+    return ExitCode.OK
 
 
 def _exit_code(code: object) -> int:
-    from pipeline.endings import ExitCode
-
     match code:
         case int() if code == _TYPERS_USAGE:
             return ExitCode.USAGE
@@ -80,108 +68,39 @@ def _exit_code(code: object) -> int:
             return ExitCode.OK
 
 
-def _version(value: bool) -> None:  # noqa: FBT001 - typer's signature
-    if value:
-        print(f"pop3connector {__version__}")
-        raise typer.Exit
+def _end_quietly_at_ctrl_c() -> None:
+    """Let Ctrl-C end the process where it stands, unless whoever started it ignores it; `run`, `stage`, `demo` differ.
+
+    An exception could come out of any line, from an import or a second one from what cleans up after the first, and
+    some of those are printed, not raised. The spool bears a process that ends anywhere.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end_quietly)
 
 
-@app.callback()
-def options(
-    context: typer.Context,
-    *,
-    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The configuration file.")] = None,
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
-    ] = False,
-) -> None:
-    """Moves mail from POP3 mailboxes to your own mail server, and loses none of it."""
-    context.obj = Invocation(config=config)
+def _end_quietly(*_: object) -> None:
+    try:
+        sys.stdout.flush()
+    finally:
+        os._exit(ExitCode.INTERRUPTED)
 
 
-@app.command()
-def run(
-    context: typer.Context,
-    *,
-    drain: Annotated[bool, typer.Option("--drain", help="Move everything through once, then exit.")] = False,
-) -> None:
-    """Run all stages; with --drain, until nothing is left that could move now."""
-    from pipeline.cli import running
+def _stand_in_for_closed_streams() -> None:
+    """Put something in the place of standard streams that were closed, before a file of the spool gets their numbers.
 
-    raise typer.Exit(running.run(invocation_of(context).settings(), drain=drain))
-
-
-@app.command()
-def stage(
-    context: typer.Context,
-    name: Annotated[StageName, typer.Argument(help="Which stage.")],
-    *,
-    once: Annotated[bool, typer.Option("--once", help="One round, then exit.")] = False,
-) -> None:
-    """Run one stage process, as a unit file does."""
-    from pipeline.cli import running
-    from spool.layout import Stage
-
-    raise typer.Exit(running.stage(invocation_of(context).settings(), Stage(name.value), once=once))
-
-
-@app.command(name="retrieve-now")
-def retrieve_now(
-    context: typer.Context,
-    accounts: Annotated[list[str] | None, typer.Argument(metavar="ACCOUNT", help="All, if none is named.")] = None,
-    *,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome.")] = False,
-) -> None:
-    """Make the running fetch process poll at once."""
-    from pipeline.cli import running
-
-    raise typer.Exit(running.retrieve_now(invocation_of(context).settings(), accounts or [], wait=wait))
-
-
-@app.command()
-def check(
-    context: typer.Context,
-    *,
-    connect: Annotated[bool, typer.Option("--connect", help="Log in everywhere, and ask the relay.")] = False,
-) -> None:
-    """Validate the configuration; with --connect, try every server too."""
-    from pipeline.cli import checking
-
-    raise typer.Exit(checking.check(invocation_of(context).settings(), connect=connect))
-
-
-@app.command()
-def status(context: typer.Context, *, json: AsJson = False) -> None:
-    """Show stages, accounts, queue, route and limits."""
-    from pipeline.cli import overview
-
-    invocation = invocation_of(context)
-    with invocation.reading() as spool:
-        overview.show_status(spool, invocation.settings(), json=json)
-
-
-@app.command()
-def events(
-    context: typer.Context,
-    *,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on with what happens from now on.")] = False,
-    account: Annotated[str | None, typer.Option("--account", help="Only this account.")] = None,
-    level: Annotated[LevelWord, typer.Option("--level", help="Only this level and worse.")] = LevelWord.INFO,
-    json: AsJson = False,
-) -> None:
-    """Print the operational log."""
-    from pipeline.cli import event_log
-
-    with invocation_of(context).reading() as spool:
-        event_log.show_events(spool, account=account, level=level, follow=follow, json=json)
-
-
-@app.command()
-def demo() -> None:
-    """Run the real pipeline between servers of its own, on sample mail, and tell what happened."""
-    from pipeline.demo.story import tell
-
-    raise typer.Exit(tell())
+    Standard output becomes a pipe whose reader has gone, the others /dev/null.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)  # noqa: FBT003 - the library's signature
+    os.close(fd)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 - open until the process ends
+    if sys.stdout is None:
+        reader, writer = os.pipe()
+        os.close(reader)
+        os.dup2(writer, 1)
+        os.close(writer)
+        sys.stdout = open(1, "w", encoding="utf-8")  # noqa: SIM115 - open until the process ends
 
 
 if __name__ == "__main__":

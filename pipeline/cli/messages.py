@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 from pipeline.cli.output import Cell, print_facts, print_json, print_table, reverse_path, rfc3339
-from pipeline.endings import CommandFailed, ExitCode
+from pipeline.endings import CommandFailed
+from pipeline.exit_codes import ExitCode
 from spool import queries
 from spool.badmail import read_badmail
 from spool.content import badmail_pieces, injected_block, pieces

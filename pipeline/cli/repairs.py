@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.cli.output import print_json, shown
-from pipeline.endings import ExitCode
+from pipeline.exit_codes import ExitCode
 from spool.index import schema_revision
 from spool.layout import Layout
 from spool.locks import RUN, hold, hold_all_stages

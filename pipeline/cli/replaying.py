@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from pipeline.cli.invocation import Invocation
 from pipeline.cli.messages import queue_id
-from pipeline.endings import CommandFailed, ExitCode, exit_code_of, line_of, say
+from pipeline.endings import CommandFailed, exit_code_of, line_of, say
+from pipeline.exit_codes import ExitCode
 from spool import queries
 from spool.doorbell import ring
 from spool.errors import Damaged, ForbiddenTransition, NotFound

@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 
 from pipeline.cli.output import shown
-from pipeline.endings import CommandFailed, ExitCode, say
+from pipeline.endings import CommandFailed, say
+from pipeline.exit_codes import ExitCode
 from spool.accounts import Accounts
 from spool.doorbell import ring
 from spool.layout import Stage

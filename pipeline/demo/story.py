@@ -24,7 +24,7 @@ from pipeline.demo.background import serving
 from pipeline.demo.mails import RECIPIENT, SPAM_MARKER, SampleMail, samples
 from pipeline.demo.pop3_server import Pop3Server
 from pipeline.demo.smtp_sink import Accepted, Part, Refusal, SinkRules, SmtpSink
-from pipeline.endings import ExitCode
+from pipeline.exit_codes import ExitCode
 from spool import queries
 from spool.accounts import Accounts, Left
 from spool.disk import Disk
@@ -74,7 +74,7 @@ def tell() -> int:
     mails = samples(oversize_octets=SIZE_LIMIT_OCTETS + 4096)
     maildrop = {"sales": (PASSWORD, [mail.content for mail in mails])}
     with (
-        _ended_by_sigterm(),
+        _ended_by_signals(),
         tempfile.TemporaryDirectory(prefix="pop3connector-demo-") as place,
         serving(Pop3Server(maildrop)) as pop3,
         serving(SmtpSink(_RULES)) as sink,
@@ -179,10 +179,11 @@ def _print_line(title: str, text: str) -> None:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the story as Ctrl-C does: everything is cleared away."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C end the story by an exception: everything is cleared away."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

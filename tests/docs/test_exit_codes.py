@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from pipeline.endings import ExitCode
+from pipeline.exit_codes import ExitCode
 from tests.docs.markdown import REFERENCE, ROOT, rows
 
 TABLE = rows((REFERENCE / "exit-codes.md").read_text())

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 from typer.models import ArgumentInfo, OptionInfo
 
-from pipeline.cli.main import app
+from pipeline.cli.commands import app
 
 NAME = "pop3connector"
 

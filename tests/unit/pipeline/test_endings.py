@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import ConfigurationError
-from pipeline.endings import CommandFailed, ExitCode, exit_code_of, line_of, report
+from pipeline.endings import CommandFailed, exit_code_of, line_of, report
+from pipeline.exit_codes import ExitCode
 from spool.errors import (
     Damaged,
     IndexLost,

@@ -12,7 +12,8 @@ import pytest
 
 from pipeline import __version__
 from pipeline.cli.badmail_app import badmail_app
-from pipeline.cli.main import app, run_command
+from pipeline.cli.commands import app
+from pipeline.cli.main import run_command
 from pipeline.cli.spool_app import db_app, spool_app
 from spool.opening import Spool
 from tests.support.processes import run
@@ -88,3 +89,18 @@ def test_listing_messages_imports_no_stage(shell: Shell, spool: Spool) -> None:
     config = str(shell.directory / "pop3connector.toml")
     listed = run([sys.executable, "-c", program, "--config", config, "badmail", "ls", "--json"])
     assert listed.stdout == "[]\n[] 0\n"
+
+
+def test_ctrl_c_during_the_imports_is_quiet() -> None:
+    """The first second of a command is spent in imports, where an exception would be printed with its traceback."""
+    program = (
+        "import os, signal, sys, pipeline.cli.main as main\n"
+        "class Strike:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'pipeline.cli.commands':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Strike())\n"
+        "main.main()\n"
+    )
+    ended = run([sys.executable, "-c", program])
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")

@@ -1,0 +1,132 @@
+"""What can be typed: the commands of `pop3connector`, their arguments and options."""
+
+# ruff: noqa: PLC0415 - a command imports what it needs when it runs: `--help` does not wait for SQLAlchemy, nor `spool ls` for the stages
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline import __version__
+from pipeline.cli.badmail_app import badmail_app
+from pipeline.cli.invocation import Invocation, invocation_of
+from pipeline.cli.options import AsJson, LevelWord, StageName
+from pipeline.cli.spool_app import db_app, spool_app
+
+app = typer.Typer(
+    name="pop3connector",
+    help="Moves mail from POP3 mailboxes to your own mail server, and loses none of it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(spool_app)
+app.add_typer(badmail_app)
+app.add_typer(db_app)
+
+
+def _version(value: bool) -> None:  # noqa: FBT001 - typer's signature
+    if value:
+        print(f"pop3connector {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    *,
+    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The configuration file.")] = None,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Moves mail from POP3 mailboxes to your own mail server, and loses none of it."""
+    context.obj = Invocation(config=config)
+
+
+@app.command()
+def run(
+    context: typer.Context,
+    *,
+    drain: Annotated[bool, typer.Option("--drain", help="Move everything through once, then exit.")] = False,
+) -> None:
+    """Run all stages; with --drain, until nothing is left that could move now."""
+    from pipeline.cli import running
+
+    raise typer.Exit(running.run(invocation_of(context).settings(), drain=drain))
+
+
+@app.command()
+def stage(
+    context: typer.Context,
+    name: Annotated[StageName, typer.Argument(help="Which stage.")],
+    *,
+    once: Annotated[bool, typer.Option("--once", help="One round, then exit.")] = False,
+) -> None:
+    """Run one stage process, as a unit file does."""
+    from pipeline.cli import running
+    from spool.layout import Stage
+
+    raise typer.Exit(running.stage(invocation_of(context).settings(), Stage(name.value), once=once))
+
+
+@app.command(name="retrieve-now")
+def retrieve_now(
+    context: typer.Context,
+    accounts: Annotated[list[str] | None, typer.Argument(metavar="ACCOUNT", help="All, if none is named.")] = None,
+    *,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome.")] = False,
+) -> None:
+    """Make the running fetch process poll at once."""
+    from pipeline.cli import running
+
+    raise typer.Exit(running.retrieve_now(invocation_of(context).settings(), accounts or [], wait=wait))
+
+
+@app.command()
+def check(
+    context: typer.Context,
+    *,
+    connect: Annotated[bool, typer.Option("--connect", help="Log in everywhere, and ask the relay.")] = False,
+) -> None:
+    """Validate the configuration; with --connect, try every server too."""
+    from pipeline.cli import checking
+
+    raise typer.Exit(checking.check(invocation_of(context).settings(), connect=connect))
+
+
+@app.command()
+def status(context: typer.Context, *, json: AsJson = False) -> None:
+    """Show stages, accounts, queue, route and limits."""
+    from pipeline.cli import overview
+
+    invocation = invocation_of(context)
+    with invocation.reading() as spool:
+        overview.show_status(spool, invocation.settings(), json=json)
+
+
+@app.command()
+def events(
+    context: typer.Context,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with what happens from now on.")] = False,
+    account: Annotated[str | None, typer.Option("--account", help="Only this account.")] = None,
+    level: Annotated[LevelWord, typer.Option("--level", help="Only this level and worse.")] = LevelWord.INFO,
+    json: AsJson = False,
+) -> None:
+    """Print the operational log."""
+    from pipeline.cli import event_log
+
+    with invocation_of(context).reading() as spool:
+        event_log.show_events(spool, account=account, level=level, follow=follow, json=json)
+
+
+@app.command()
+def demo() -> None:
+    """Run the real pipeline between servers of its own, on sample mail, and tell what happened."""
+    from pipeline.demo.story import tell
+
+    raise typer.Exit(tell())
