@@ -6,16 +6,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from dataclasses import dataclass
 
 from pipeline.cli.output import shown
 from pipeline.exit_codes import ExitCode
-from stages import passwords
 from stages.errors import StageError
-from stages.pop3.auth import Credentials
-from stages.pop3.client import Pop3Client, Pop3Endpoint
+from stages.fetch.entrance import logged_in
 from stages.settings import AccountSettings, Settings, SmtpSettings
 from stages.submit.relay import Relay, name_for_helo
 
@@ -55,23 +52,10 @@ async def _check_all(settings: Settings, accounts: list[AccountSettings]) -> int
 
 async def _account(account: AccountSettings, *, timeout: float) -> Finding:
     where = f"account {account.name} ({account.host} port {account.port})"
-    endpoint = Pop3Endpoint(
-        host=account.host,
-        port=account.port,
-        tls=account.tls,
-        ca_file=account.ca_file,
-        fingerprints=account.fingerprints,
-    )
     try:
-        password = await asyncio.to_thread(passwords.read, account.password, os.environ)
-        client = await Pop3Client.open(endpoint, timeout=timeout)
-        try:
-            credentials = Credentials(username=account.username, password=password, method=account.auth)
-            await client.login(credentials)
+        async with logged_in(account, timeout=timeout) as client:
             size = await client.stat()
             await client.quit()
-        finally:
-            await client.close()
     except StageError as error:
         return Finding(is_good=False, text=f"{where}: {error}")
     octets = "" if size.octets is None else f", {size.octets} octets"

@@ -11,7 +11,6 @@ error of the line or the protocol the connection is dropped, and nothing is dele
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -19,9 +18,9 @@ from spool.envelope import NO_UIDL, Receipt, Uidl
 from spool.events import Event
 from spool.message_file import header_digest
 from spool.safe_text import safe_text
-from stages import passwords
 from stages.errors import OperatorMustAct, StageError, TryLater
 from stages.fetch.desk import Desk, Order
+from stages.fetch.entrance import logged_in
 from stages.fetch.events import (
     DeletionRefused,
     FellOutOfStep,
@@ -33,8 +32,7 @@ from stages.fetch.events import (
 from stages.fetch.notebook import Deletions, Ending, Notebook
 from stages.fetch.plan import Key, Listed, Plan, Step, Wanted, plan
 from stages.fetch.retrieving import Retrieving, Tally
-from stages.pop3.auth import Credentials
-from stages.pop3.client import Pop3Client, Pop3Endpoint
+from stages.pop3.client import Pop3Client
 from stages.pop3.retrieval import ONE_BY_ONE, OutOfStep, Window
 
 
@@ -93,22 +91,10 @@ class Session:
 
     async def _connected(self) -> None:
         account = self._account
-        password = await asyncio.to_thread(passwords.read, account.password, os.environ)
-        endpoint = Pop3Endpoint(
-            host=account.host,
-            port=account.port,
-            tls=account.tls,
-            ca_file=account.ca_file,
-            fingerprints=account.fingerprints,
-        )
-        client = await Pop3Client.open(endpoint, timeout=self._order.fetch.timeout.total_seconds())
-        try:
-            await client.login(Credentials(username=account.username, password=password, method=account.auth))
+        async with logged_in(account, timeout=self._order.fetch.timeout.total_seconds()) as client:
             if not client.is_tls and self._desk.is_news(account.name, "plain text"):
                 self._events.append(PlainTextLogin(account=account.name, host=account.host))
             await self._transact(client)
-        finally:
-            await client.close()
 
     async def _transact(self, client: Pop3Client) -> None:
         listing = self._listing = await self._list(client)
