@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Row, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from spool import models
@@ -21,8 +21,21 @@ from spool.opening import Spool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """What the last successful login taught: `delay_seconds` is the server's LOGIN-DELAY (RFC 2449 section 6.5).
+
+    `skips_capabilities`: the server hangs up on CAPA.
+    """
+
+    at: datetime
+    delay_seconds: int | None = None
+    mechanism: str = ""
+    skips_capabilities: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountState:
-    """An account as the last poll left it.
+    """An account as the last poll left it; `failures` polls in a row failed, `refusals` of them for their login.
 
     `listed_messages` is how many the last listing showed, `expected_messages` how many the last confirmed QUIT left,
     None where it confirmed no deletion; `doubt_round` is the round of comparing by content that is under way, 0 while
@@ -34,6 +47,8 @@ class AccountState:
     last_attempt_at: datetime | None = None
     last_error: str | None = None
     failures: int = 0
+    refusals: int = 0
+    login: Login | None = None
     next_poll_at: datetime | None = None
     remote_messages: int | None = None
     listed_messages: int | None = None
@@ -66,10 +81,19 @@ class Left:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Somebody asked for a poll now; an empty account means all."""
+    """Somebody asked for a poll now; an empty account means all. `adopts`: what is there is to be marked as had."""
 
     request: int
     account: str
+    adopts: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a request: a line for people, and whether any of its accounts failed."""
+
+    text: str
+    has_failed: bool = False
 
 
 class Accounts:
@@ -90,6 +114,8 @@ class Accounts:
                 last_attempt_at=_time(row.last_attempt_at),
                 last_error=row.last_error,
                 failures=row.failures,
+                refusals=row.refusals,
+                login=_login(row),
                 next_poll_at=_time(row.next_poll_at),
                 remote_messages=row.remote_messages,
                 listed_messages=row.listed_messages,
@@ -109,6 +135,8 @@ class Accounts:
             "last_attempt_at": _column(state.last_attempt_at),
             "last_error": state.last_error,
             "failures": state.failures,
+            "refusals": state.refusals,
+            **_login_columns(state.login),
             "next_poll_at": _column(state.next_poll_at),
             "remote_messages": state.remote_messages,
             "listed_messages": state.listed_messages,
@@ -185,7 +213,7 @@ class Accounts:
         with self._spool.index.read() as connection:
             return {row.account: row.messages for row in connection.execute(query)}
 
-    def ask(self, accounts: Sequence[str]) -> Sequence[int]:
+    def ask(self, accounts: Sequence[str], *, adopts: bool = False) -> Sequence[int]:
         """Ask for a poll now, of these accounts or, where none is named, of all; returns the request numbers.
 
         Whoever asks rings fetch's doorbell after it.
@@ -195,7 +223,9 @@ class Accounts:
             return [
                 int(
                     connection.execute(
-                        insert(table).values(account=account, asked_at=self._spool.now_ms()).returning(table.c.request)
+                        insert(table)
+                        .values(account=account, adopts=adopts, asked_at=self._spool.now_ms())
+                        .returning(table.c.request)
                     ).scalar_one()
                 )
                 for account in (accounts or [""])
@@ -206,22 +236,43 @@ class Accounts:
         table = models.requests
         with self._spool.index.read() as connection:
             rows = connection.execute(select(table).where(table.c.done_at.is_(None)).order_by(table.c.request)).all()
-        return [Request(request=row.request, account=row.account) for row in rows]
+        return [Request(request=row.request, account=row.account, adopts=row.adopts) for row in rows]
 
-    def answer(self, request: int, outcome: str) -> None:
+    def answer(self, request: int, outcome: Outcome) -> None:
         """Note what came of a request, and drop those answered more than a day ago."""
         table = models.requests
         now = self._spool.now_ms()
+        done = {"done_at": now, "outcome": outcome.text, "has_failed": outcome.has_failed}
         with self._spool.index.write() as connection:
-            connection.execute(update(table).where(table.c.request == request).values(done_at=now, outcome=outcome))
+            connection.execute(update(table).where(table.c.request == request).values(done))
             connection.execute(delete(table).where(table.c.done_at < now - 86_400_000))
 
-    def outcome(self, request: int) -> str | None:
+    def outcome(self, request: int) -> Outcome | None:
         """What came of a request; None while it is not done."""
         table = models.requests
         with self._spool.index.read() as connection:
-            row = connection.execute(select(table.c.outcome).where(table.c.request == request)).first()
-        return row.outcome if row else None
+            row = connection.execute(select(table).where(table.c.request == request)).first()
+        return Outcome(text=row.outcome, has_failed=row.has_failed) if row and row.done_at is not None else None
+
+
+def _login(row: Row[tuple[object, ...]]) -> Login | None:
+    if row.login_at is None:
+        return None
+    return Login(
+        at=from_ms(row.login_at),
+        delay_seconds=row.login_delay,
+        mechanism=row.login_mechanism,
+        skips_capabilities=row.skips_capabilities,
+    )
+
+
+def _login_columns(login: Login | None) -> dict[str, object]:
+    return {
+        "login_at": to_ms(login.at) if login else None,
+        "login_delay": login.delay_seconds if login else None,
+        "login_mechanism": login.mechanism if login else None,
+        "skips_capabilities": login.skips_capabilities if login else None,
+    }
 
 
 def _time(milliseconds: int | None) -> datetime | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
@@ -18,6 +18,9 @@ from sqlalchemy import Connection, insert, select
 
 from spool import models
 from spool.models import from_ms, to_ms
+
+# Account, name of the event, and its reason where it has one.
+Topic = tuple[str, str, str]
 
 
 class Level(enum.IntEnum):
@@ -43,6 +46,11 @@ class Event:
     says: ClassVar[str]
     account: str = ""
     queue_id: str = ""
+
+    @property
+    def topic(self) -> Topic:
+        """What the event is about, as far as it is said once a day at most."""
+        return self.account, type(self).__name__, str(getattr(self, "reason", ""))
 
     @property
     def text(self) -> str:
@@ -223,6 +231,15 @@ def emit(connection: Connection, events: Iterable[Event], *, now: datetime) -> N
     rows = [_row(event, to_ms(now)) for event in events]
     if rows:
         connection.execute(insert(models.events), rows)
+
+
+def last_said(connection: Connection, kinds: Iterable[type[Event]], *, since: datetime) -> Mapping[Topic, datetime]:
+    """When each topic of these kinds of events was last spoken of, as far as it was since then."""
+    table = models.events
+    names = [kind.__name__ for kind in kinds]
+    query = select(table.c.at, table.c.account, table.c.name, table.c.fields)
+    rows = connection.execute(query.where(table.c.at >= to_ms(since), table.c.name.in_(names)).order_by(table.c.event))
+    return {(row.account, row.name, str(row.fields.get("reason", ""))): from_ms(row.at) for row in rows}
 
 
 def read_events(

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from spool.states import LIVE, State
 
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 
 metadata = MetaData()
 
@@ -146,6 +146,12 @@ accounts = Table(
     Column("last_attempt_at", Integer),
     Column("last_error", Text),
     Column("failures", Integer, nullable=False),
+    Column("refusals", Integer, nullable=False, server_default="0"),
+    # The last successful login; all null before the first.
+    Column("login_at", Integer),
+    Column("login_delay", Integer),
+    Column("login_mechanism", Text),
+    Column("skips_capabilities", Boolean(create_constraint=False)),
     Column("next_poll_at", Integer),
     Column("remote_messages", Integer),
     # What the last listing showed.
@@ -191,9 +197,11 @@ requests = Table(
     metadata,
     Column("request", Integer, primary_key=True),
     Column("account", Text, nullable=False),
+    Column("adopts", Boolean(create_constraint=False), nullable=False, server_default="0"),
     Column("asked_at", Integer, nullable=False),
     Column("done_at", Integer),
     Column("outcome", Text),
+    Column("has_failed", Boolean(create_constraint=False), nullable=False, server_default="0"),
     sqlite_autoincrement=True,
 )
 

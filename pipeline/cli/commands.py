@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from pipeline import __version__
+from pipeline.cli.accounts_app import accounts_app
 from pipeline.cli.badmail_app import badmail_app
 from pipeline.cli.invocation import Invocation, invocation_of
 from pipeline.cli.options import AsJson, LevelWord, StageName
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(spool_app)
 app.add_typer(badmail_app)
+app.add_typer(accounts_app)
 app.add_typer(db_app)
 
 

@@ -62,20 +62,20 @@ def retrieve_now(settings: Settings, names: Sequence[str], *, wait: bool) -> int
         ring(spool, Stage.FETCH)
         if not wait:
             return ExitCode.OK
-        _await_outcomes(spool, requests)
-        states = accounts.states()
-        has_failed = any(states[name].failures for name in names or enabled if name in states)
-        return ExitCode.TEMPORARY if has_failed else ExitCode.OK
+        return ExitCode.TEMPORARY if await_outcomes(spool, requests) else ExitCode.OK
     finally:
         spool.close()
 
 
-def _await_outcomes(spool: Spool, requests: Sequence[int]) -> None:
-    """Print what came of each request."""
+def await_outcomes(spool: Spool, requests: Sequence[int]) -> bool:
+    """Wait for the answer to each request and print it; answers whether any account failed."""
     accounts = Accounts(spool)
+    has_failed = False
     for request in requests:
         while (outcome := accounts.outcome(request)) is None:
             if not is_running(spool, Stage.FETCH):
                 raise CommandFailed(ExitCode.UNAVAILABLE, "the fetch process ended before the poll was done")
             time.sleep(_LOOK_SECONDS)
-        print(shown(outcome), flush=True)
+        print(shown(outcome.text), flush=True)
+        has_failed = has_failed or outcome.has_failed
+    return has_failed

@@ -15,11 +15,11 @@ def _config() -> Config:
     return config
 
 
-def upgrade(connection: Connection) -> None:
-    """Bring the index to the newest schema, in the caller's transaction."""
+def upgrade(connection: Connection, to: str = "head") -> None:
+    """Bring the index to the newest schema, or to that of an older revision, in the caller's transaction."""
     config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
 
 
 def revisions() -> tuple[str, ...]:

@@ -2,5 +2,6 @@
 
 `plan` decides from a listing and the ledger what becomes of each message, `had` whether content that came is known;
 `session` carries a plan out over one POP3 session, `custody` commits in groups what all sessions receive,
-`schedule` and `polling` say whose turn it is, and `stage` is the process.
+`trouble` says what an error means, `pacing` when to try again, `schedule` and `polling` whose turn it is; `stage` is
+the process.
 """

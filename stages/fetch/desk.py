@@ -7,19 +7,23 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
 
-from spool.accounts import Accounts
+from spool.accounts import Accounts, Login
+from spool.events import Event, Topic, last_said
 from spool.ledger import Ledger
+from spool.opening import Spool
 from stages.fetch.custody import Custody
+from stages.fetch.events import ListingsDisagree, PlainTextLogin, PollFailed, SizesWait, UidlsDoubted
 from stages.fetch.plan import Rules
 from stages.runner import Runtime
 from stages.settings import AccountSettings, FetchSettings
 
 _SAID_AGAIN_AFTER = timedelta(days=1)
+_ONCE_A_DAY = (ListingsDisagree, PlainTextLogin, PollFailed, SizesWait, UidlsDoubted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """The process around a session. `told` is when something was last said that is said once a day at most."""
+    """The process around a session. `said` is when a topic was last spoken of that is spoken of once a day at most."""
 
     runtime: Runtime
     custody: Custody
@@ -27,16 +31,22 @@ class Desk:
     ledger: Ledger
     random: Random
     has_room: Callable[[], bool]
-    told: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    said: dict[Topic, datetime] = field(default_factory=dict)
 
-    def is_news(self, account: str, what: str) -> bool:
-        """Whether this was not said of the account today; it is taken as said now."""
+    def is_news(self, event: Event) -> bool:
+        """Whether the event's topic was not spoken of in the last 24 hours; it is taken as said now."""
         now = self.runtime.spool.now()
-        before = self.told.get((account, what))
+        before = self.said.get(event.topic)
         if before is not None and timedelta(0) <= now - before < _SAID_AGAIN_AFTER:
             return False
-        self.told[account, what] = now
+        self.said[event.topic] = now
         return True
+
+
+def said_lately(spool: Spool) -> dict[Topic, datetime]:
+    """What was said, by earlier processes too, of all that is said once a day at most."""
+    with spool.index.read() as connection:
+        return dict(last_said(connection, _ONCE_A_DAY, since=spool.now() - _SAID_AGAIN_AFTER))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +55,8 @@ class Order:
 
     `ask_until` is a time of the event loop after which no further message is asked for, so that the deletions still
     become fact within the session's time. `ask_limit` bounds everything asked for, on a line that breaks; `one_by_one`
-    gives up the window.
+    gives up the window. `login` is the account's last successful one. `adopts`: nothing is fetched, what the maildrop
+    holds is marked as had.
     """
 
     account: AccountSettings
@@ -55,3 +66,5 @@ class Order:
     ask_until: float
     ask_limit: int | None = None
     one_by_one: bool = False
+    login: Login | None = None
+    adopts: bool = False

@@ -23,7 +23,9 @@ class PollSucceeded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollFailed(Event):
-    """A poll did not end well; what was taken into custody before stays, the account is polled again when due."""
+    """A poll did not end well; what was taken into custody before stays, and the account is polled again, later each
+    time. Said again when it fails for another reason, and once a day.
+    """
 
     level: ClassVar[Level] = Level.WARNING
     says: ClassVar[str] = "poll failed: {error}"
@@ -36,6 +38,42 @@ class AccountRecovered(Event):
 
     says: ClassVar[str] = "polled again after {failures} failures"
     failures: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginsRefused(Event):
+    """The server refused several logins in a row: user name or password are wrong, or it locks the account.
+
+    It is tried again, but rarely, so as not to make it worse; `retrieve-now` tries at once.
+    """
+
+    level: ClassVar[Level] = Level.ERROR
+    says: ClassVar[str] = "{refusals} logins in a row were refused; the next try is at {next_poll_at}: {error}"
+    refusals: int
+    next_poll_at: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailWasThere(Event):
+    """The first poll of an account that leaves its mail on the server found mail from before; it is fetched.
+
+    Where it was had already by other means, `accounts adopt` marks what is left of it as had.
+    """
+
+    says: ClassVar[str] = (
+        "{messages} messages were there before the first poll and are fetched; "
+        "`pop3connector accounts adopt {account}` marks what is there as had instead"
+    )
+    messages: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted(Event):
+    """What a maildrop holds was marked as had, by the operator's wish: it is not fetched."""
+
+    says: ClassVar[str] = "{messages} messages at the provider were marked as had"
+    messages: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ session that breaks leaves the next one doubting too.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -64,6 +65,19 @@ class Notebook:
         self.memory = await self._desk.runtime.call(read)
         return self.memory
 
+    async def adopt(self, listing: Sequence[Listed]) -> int:
+        """Enter as had what the listing shows and nobody had; answers how many messages that were."""
+        desk, name = self._desk, self._account
+
+        def write() -> int:
+            had = Counter(entry.uidl for entry in desk.ledger.entries(name))
+            shown = Counter(message.uidl for message in listing if message.uidl.octets)
+            unknown = list((shown - had).elements())
+            desk.ledger.adopt(name, unknown)
+            return len(unknown)
+
+        return await desk.runtime.call(write)
+
     async def note_plan(self, plan: Plan) -> None:
         """Write down what the listing tells by itself."""
         desk, name, state = self._desk, self._account, self.memory.state
@@ -71,7 +85,7 @@ class Notebook:
             state = replace(state, doubt_round=plan.round, rounds=plan.round)
             self.memory = replace(self.memory, state=state)
         doubted = [UidlsDoubted(account=name, reason=plan.doubt)] if plan.doubt else []
-        events = [event for event in doubted if desk.is_news(name, "doubt: " + event.reason)]
+        events = [event for event in doubted if desk.is_news(event)]
         reports = [self._oversize(left) for left in plan.reported]
 
         def write() -> None:

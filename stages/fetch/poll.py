@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
+from spool.accounts import Login
 from spool.envelope import Uidl
 from stages.errors import StageError
 from stages.fetch.plan import Key
@@ -17,14 +19,18 @@ BROKEN_IN_A_ROW = 3
 class Poll:
     """What the sessions of a poll came to so far; `requests` are those of people who wait for its end.
 
-    `ask_limit` is for a line that breaks: shorter sessions get further. `error` is what the poll has failed for, unless
-    a later session made good for it.
+    `adopts`: what the maildrop holds is to be marked as had. `login` is the account's last successful one. `ask_limit`
+    is for a line that breaks: shorter sessions get further. `error` is what the poll has failed for, unless a later
+    session made good for it.
     """
 
     account: AccountSettings
     began_at: float
     requests: set[int] = field(default_factory=set)
+    adopts: bool = False
+    login: Login | None = None
     admitted: int = 0
+    adopted: int = 0
     octets: int = 0
     remaining: int | None = None
     one_by_one: bool = False
@@ -38,7 +44,9 @@ class Poll:
     def add(self, report: Report) -> bool:
         """Count a session in; answers whether another one should follow."""
         self.admitted += report.admitted
+        self.adopted += report.adopted
         self.octets += report.octets
+        self.login = report.login or self.login
         self.remaining = report.listed if report.remaining is None else report.remaining
         self.one_by_one = self.one_by_one or report.needs_one_by_one
         # The next listing has decided about those of before.
@@ -65,3 +73,16 @@ class Poll:
             self.ask_limit = max(1, report.resolved // 2)
         can_help = report.broke is not None or report.needs_one_by_one or report.resolved > 0
         return can_help and report.is_more and self._broken_in_a_row < BROKEN_IN_A_ROW
+
+    @property
+    def outcome(self) -> str:
+        """The poll in one line, for whoever asked for it."""
+        if self.error is not None:
+            return f"failed: {self.error}"
+        return f"{self.adopted} messages marked as had" if self.adopts else f"{self.admitted} messages"
+
+    @property
+    def may_log_in_at(self) -> datetime | None:
+        """The earliest time of the next login, where the server wants time between two (RFC 2449 section 6.5)."""
+        login = self.login
+        return login.at + timedelta(seconds=login.delay_seconds) if login and login.delay_seconds else None

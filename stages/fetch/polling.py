@@ -1,27 +1,33 @@
 """Poll the accounts: each when it is due or asked for, many at once, in turns.
 
 **Invariants:** while more is waiting another session follows, after the other accounts had their turn; a server that
-stalls holds up its own account alone. Every request to poll now is answered when its accounts were polled.
+stalls holds up its own account alone. A host that cannot be reached is tried for all its accounts by a few of them. No
+login comes sooner than the server's LOGIN-DELAY allows.
 """
 
 from __future__ import annotations
 
 import asyncio
 from asyncio import TaskGroup
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from spool.accounts import AccountState
-from spool.events import Event
+from spool.accounts import AccountState, Login
+from spool.message_file import timestamp
 from spool.route import Route
+from stages.errors import PeerBroke, PeerSaidNo, TryLater
+from stages.fetch.aftermath import events_of, next_poll_at, state_after
 from stages.fetch.desk import Desk, Order
-from stages.fetch.events import AccountRecovered, PollFailed, PollSucceeded
+from stages.fetch.events import PollFailed
 from stages.fetch.limits import DiskRoom, has_answered, limit_of
+from stages.fetch.pacing import Hosts, is_due
 from stages.fetch.plan import Limit, Rules
 from stages.fetch.poll import Poll
+from stages.fetch.requests import Requests, Wish
 from stages.fetch.schedule import Rota
-from stages.fetch.session import Session
+from stages.fetch.session import Report, Session
+from stages.fetch.trouble import HostClosed, LoginTooSoon, Trouble, trouble_of
 from stages.runner import Mode, Runtime
 from stages.settings import AccountSettings
 
@@ -29,6 +35,8 @@ LOOK_SECONDS = 60.0
 LOOK_FOR_ROOM_SECONDS = 10.0
 STOP_SECONDS = 15.0
 RELAY_SECONDS = 30.0
+# Without a schedule to come back by, this is the longest LOGIN-DELAY that is waited out.
+LONGEST_WAIT = timedelta(minutes=1)
 # Of the session's time; the rest is for what was asked for already, DELE and QUIT.
 _ASKING_SHARE = 2 / 3
 
@@ -43,37 +51,43 @@ class Polling:
         fetch = self._runtime.settings.fetch
         self._rota = Rota(concurrency=fetch.concurrency, per_host=fetch.per_host)
         self._accounts = {account.name: account for account in self._runtime.settings.accounts if account.enabled}
+        self._hosts = Hosts(jitter=desk.random.random)
+        self._requests = Requests(self._runtime, desk.accounts, known=self._accounts)
         self._due: dict[str, datetime] = {}
+        self._logins: dict[str, Login | None] = {}
         self._polls: dict[str, Poll] = {}
-        self._again: dict[str, set[int]] = {}
-        self._asked: dict[int, dict[str, str | None]] = {}
+        self._later: dict[str, datetime] = {}
+        self._again: dict[str, list[Wish]] = {}
         self._turns: set[asyncio.Task[None]] = set()
         self._turn_ended = asyncio.Event()
         self._all_well = True
 
     async def run(self, group: TaskGroup) -> bool:
         """Poll as the mode has it, until told to stop; answers whether every poll went well."""
-        self._due = await self._first_polls()
+        states = await self._runtime.call(self._desk.accounts.states)
+        self._logins = {name: state.login for name, state in states.items()}
+        now = self._runtime.spool.now()
+        self._due = {name: self._first_poll(name, states.get(name), now=now) for name in self._accounts}
         if self._runtime.mode is Mode.DRAIN:
             await self._hear_of_relay()
         while not self._runtime.stopping.is_set():
-            await self._take_requests()
-            self._begin_due()
+            for wish in await self._requests.take():
+                await self._grant(wish)
+            await self._begin_due()
             self._give_turns(group)
             await self._tell_of_room()
-            if self._runtime.mode is not Mode.RUN and (self._rota.is_idle or self._is_stuck()):
+            if self._runtime.mode is not Mode.RUN and (self._is_idle() or self._is_stuck()):
                 break
             await self._wait()
         await self._stop_turns()
         # What is due still was not polled, or not to its end: the disk is full, or we were told to stop.
         return self._runtime.mode is Mode.RUN or (self._all_well and not self._due)
 
-    async def _first_polls(self) -> dict[str, datetime]:
-        now = self._runtime.spool.now()
-        if self._runtime.mode is not Mode.RUN:
-            return dict.fromkeys(self._accounts, now)
-        states = await self._runtime.call(self._desk.accounts.states)
-        return {name: _first_poll(account, states, now=now) for name, account in self._accounts.items()}
+    def _first_poll(self, name: str, state: AccountState | None, *, now: datetime) -> datetime:
+        """At once, unless the account was polled lately, before a restart."""
+        if self._runtime.mode is not Mode.RUN or state is None or state.next_poll_at is None:
+            return now
+        return min(state.next_poll_at, now + self._accounts[name].interval)
 
     async def _hear_of_relay(self) -> None:
         """Before sizes are judged, wait for submit's first answer from the relay."""
@@ -87,38 +101,68 @@ class Polling:
                 return
             await self._runtime.wait(0.2)
 
-    async def _take_requests(self) -> None:
-        """Queue the accounts that somebody wants polled now."""
-        for request in await self._runtime.call(self._desk.accounts.asked):
-            if request.request in self._asked:
-                continue
-            names = [request.account] if request.account else list(self._accounts)
-            known = [name for name in names if name in self._accounts]
-            if not known:
-                text = f"{request.account}: no such account is enabled" if request.account else "no account is enabled"
-                await self._answer(request.request, text)
-                continue
-            self._asked[request.request] = dict.fromkeys(known)
-            for name in known:
-                self._ask(name, request.request)
-
-    def _ask(self, name: str, request: int) -> None:
-        if name in self._polls:
+    async def _grant(self, wish: Wish) -> None:
+        """Poll an account because somebody wants it."""
+        if wish.account in self._polls:
             # What is under way may have listed before the mail came that this request is about.
-            self._again.setdefault(name, set()).add(request)
+            self._again.setdefault(wish.account, []).append(wish)
         else:
-            self._begin(name, {request})
+            await self._begin(wish.account, [wish])
 
-    def _begin_due(self) -> None:
+    async def _begin_due(self) -> None:
         now = self._runtime.spool.now()
-        for name, at in self._due.items():
-            if at <= now and name not in self._polls:
-                self._begin(name, set())
+        for name, at in list(self._due.items()):
+            if name not in self._polls and is_due(at, now):
+                await self._begin(name)
+        for name, at in list(self._later.items()):
+            if is_due(at, now):
+                del self._later[name]
+                self._join(self._polls[name])
 
-    def _begin(self, name: str, requests: set[int]) -> None:
-        account = self._accounts[name]
-        self._polls[name] = Poll(account=account, began_at=asyncio.get_running_loop().time(), requests=requests)
-        self._rota.join(name, host=account.host)
+    async def _begin(self, name: str, wishes: Sequence[Wish] = ()) -> None:
+        poll = self._polls[name] = Poll(
+            account=self._accounts[name],
+            began_at=asyncio.get_running_loop().time(),
+            requests={wish.request for wish in wishes},
+            adopts=any(wish.adopts for wish in wishes),
+            login=self._logins.get(name),
+        )
+        await self._go_on(poll)
+
+    async def _go_on(self, poll: Poll) -> None:
+        """Queue for the next session, when the host and its LOGIN-DELAY allow one."""
+        now = self._runtime.spool.now()
+        at = poll.may_log_in_at
+        if not poll.requests and (closed := self._hosts.why_closed(_host(poll.account), now)) is not None:
+            await self._give_up(poll, HostClosed(closed))
+        elif at is None or is_due(at, now):
+            self._join(poll)
+        elif self._may_wait_until(at):
+            self._later[poll.account.name] = at
+            await self._tell_of_delay(poll, at)
+        else:
+            await self._give_up(poll, _too_soon(at))
+
+    def _may_wait_until(self, at: datetime) -> bool:
+        """Whether LOGIN-DELAY is waited out: in a run there is time, a drain and a single round should end."""
+        return self._runtime.mode is Mode.RUN or not self._is_long(at)
+
+    def _is_long(self, at: datetime) -> bool:
+        return at - self._runtime.spool.now() > LONGEST_WAIT
+
+    async def _tell_of_delay(self, poll: Poll, at: datetime) -> None:
+        """Let nobody wait for an account that waits itself."""
+        if self._is_long(at):
+            for request in poll.requests:
+                await self._requests.note(request, poll.account.name, outcome=str(_too_soon(at)), has_failed=True)
+            poll.requests.clear()
+
+    def _join(self, poll: Poll) -> None:
+        self._rota.join(poll.account.name, host=poll.account.host)
+
+    async def _give_up(self, poll: Poll, error: TryLater) -> None:
+        poll.error = error
+        await self._end(poll, is_cut=False)
 
     def _give_turns(self, group: TaskGroup) -> None:
         self._room.look()
@@ -127,20 +171,36 @@ class Polling:
             self._turns.add(turn)
             turn.add_done_callback(self._turns.discard)
 
+    def _is_idle(self) -> bool:
+        return self._rota.is_idle and not self._later
+
     def _is_stuck(self) -> bool:
         return not self._turns and not self._room.has_room
 
     async def _turn(self, poll: Poll) -> None:
         """One session of an account."""
-        name = poll.account.name
-        report = await Session(await self._order(poll), self._desk).run()
-        goes_on = poll.add(report)
+        name, now = poll.account.name, self._runtime.spool.now()
+        closed = None if poll.requests else self._hosts.why_closed(_host(poll.account), now)
+        if closed is None:
+            report = await Session(await self._order(poll), self._desk).run()
+            self._learn_of_host(poll.account, report)
+            goes_on = poll.add(report)
+        else:
+            poll.error, goes_on = HostClosed(closed), False
+        self._logins[name] = poll.login
+        self._rota.done(name)
         if goes_on and not self._runtime.stopping.is_set():
-            self._rota.join(name, host=poll.account.host)
+            await self._go_on(poll)
         else:
             await self._end(poll, is_cut=goes_on)
-        self._rota.done(name)
         self._turn_ended.set()
+
+    def _learn_of_host(self, account: AccountSettings, report: Report) -> None:
+        error = report.error
+        if error is not None and trouble_of(error) is Trouble.UNREACHABLE:
+            self._hosts.failed(_host(account), str(error), now=self._runtime.spool.now())
+        elif report.login is not None or isinstance(error, PeerSaidNo | PeerBroke):
+            self._hosts.reached(_host(account))
 
     async def _order(self, poll: Poll) -> Order:
         fetch = self._runtime.settings.fetch
@@ -160,6 +220,8 @@ class Polling:
             ask_until=asyncio.get_running_loop().time() + asking,
             ask_limit=poll.ask_limit,
             one_by_one=poll.one_by_one,
+            login=poll.login,
+            adopts=poll.adopts,
         )
 
     async def _limit(self) -> Limit:
@@ -168,61 +230,41 @@ class Polling:
 
     async def _end(self, poll: Poll, *, is_cut: bool) -> None:
         """Note what came of a poll, and when the next one is due."""
-        name = poll.account.name
-        now = self._runtime.spool.now()
-        next_at = now if is_cut else now + poll.account.interval
-        self._due[name] = next_at
+        name, now = poll.account.name, self._runtime.spool.now()
         seconds = asyncio.get_running_loop().time() - poll.began_at
+        is_reminder_due = poll.error is not None and self._desk.is_news(PollFailed(account=name, error=""))
 
-        def note() -> None:
-            state = self._desk.accounts.states().get(name) or AccountState(name=name)
-            self._desk.accounts.save(
-                _after(state, poll, now=now, next_at=next_at), self._events(poll, state, seconds=seconds)
-            )
+        def note() -> datetime:
+            before = self._desk.accounts.states().get(name) or AccountState(name=name)
+            after = state_after(before, poll, now=now)
+            next_at = now if is_cut else self._next_poll_at(poll, after, now=now)
+            after = replace(after, next_poll_at=next_at)
+            events = events_of(poll, before=before, after=after, seconds=seconds, is_reminder_due=is_reminder_due)
+            self._desk.accounts.save(after, events)
+            return next_at
 
-        await self._runtime.call(note)
+        self._due[name] = await self._runtime.call(note)
         for request in poll.requests:
-            await self._answer_for(request, poll)
+            await self._requests.note(request, name, outcome=poll.outcome, has_failed=poll.error is not None)
         if poll.error is not None:
             self._all_well = False
         del self._polls[name]
         if name in self._again:
-            self._begin(name, self._again.pop(name))
-        elif self._runtime.mode is Mode.DRAIN and poll.admitted and poll.error is None:
-            # A drain is done with an account when a whole round admits nothing.
-            self._begin(name, set())
+            await self._begin(name, self._again.pop(name))
+        elif self._goes_round(poll):
+            await self._begin(name)
         elif self._runtime.mode is not Mode.RUN:
             del self._due[name]
 
-    def _events(self, poll: Poll, state: AccountState, *, seconds: float) -> list[Event]:
-        name = poll.account.name
-        events: list[Event] = []
-        if poll.admitted:
-            events.append(
-                PollSucceeded(
-                    account=name,
-                    messages=poll.admitted,
-                    octets=poll.octets,
-                    seconds=round(seconds, 1),
-                    remote_messages=poll.remaining or 0,
-                )
-            )
-        if poll.error is not None:
-            events.append(PollFailed(account=name, error=str(poll.error)))
-        elif state.failures:
-            events.append(AccountRecovered(account=name, failures=state.failures))
-        return events
+    def _goes_round(self, poll: Poll) -> bool:
+        """A drain is done with an account when a whole round admits nothing, or another one would have to wait."""
+        if self._runtime.mode is not Mode.DRAIN or not poll.admitted or poll.error is not None:
+            return False
+        return poll.may_log_in_at is None or self._may_wait_until(poll.may_log_in_at)
 
-    async def _answer_for(self, request: int, poll: Poll) -> None:
-        """Note a poll's result for a request, and answer it when all its accounts were polled."""
-        results = self._asked[request]
-        results[poll.account.name] = f"{poll.admitted} messages" if poll.error is None else f"failed: {poll.error}"
-        if all(result is not None for result in results.values()):
-            await self._answer(request, "; ".join(f"{name}: {result}" for name, result in results.items()))
-            del self._asked[request]
-
-    async def _answer(self, request: int, text: str) -> None:
-        await self._runtime.call(lambda: self._desk.accounts.answer(request, text))
+    def _next_poll_at(self, poll: Poll, after: AccountState, *, now: datetime) -> datetime:
+        opens_at = self._hosts.opens_at(_host(poll.account))
+        return next_poll_at(poll, after, now=now, jitter=self._desk.random.random, host_opens_at=opens_at)
 
     async def _tell_of_room(self) -> None:
         news, self._room.news = self._room.news, []
@@ -231,7 +273,8 @@ class Polling:
     async def _wait(self) -> None:
         """Wait until a turn has ended, somebody rings, a poll is due, or the stage is to stop."""
         now = self._runtime.spool.now()
-        due = min((at for name, at in self._due.items() if name not in self._polls), default=None)
+        times = [at for name, at in self._due.items() if name not in self._polls]
+        due = min([*times, *self._later.values()], default=None)
         seconds = LOOK_SECONDS if self._room.has_room else LOOK_FOR_ROOM_SECONDS
         if due is not None:
             seconds = min(seconds, max(0.0, (due - now) / timedelta(seconds=1)))
@@ -252,17 +295,9 @@ class Polling:
         await self._tell_of_room()
 
 
-def _first_poll(account: AccountSettings, states: Mapping[str, AccountState], *, now: datetime) -> datetime:
-    """At once, unless the account was polled lately, before a restart."""
-    state = states.get(account.name)
-    if state is None or state.next_poll_at is None:
-        return now
-    return min(state.next_poll_at, now + account.interval)
+def _too_soon(at: datetime) -> LoginTooSoon:
+    return LoginTooSoon(f"the server allows the next login at {timestamp(at)} (LOGIN-DELAY)")
 
 
-def _after(state: AccountState, poll: Poll, *, now: datetime, next_at: datetime) -> AccountState:
-    """The account's state when a poll is over."""
-    state = replace(state, last_attempt_at=now, next_poll_at=next_at)
-    if poll.error is not None:
-        return replace(state, last_error=str(poll.error), failures=state.failures + 1)
-    return replace(state, last_success_at=now, last_error=None, failures=0)
+def _host(account: AccountSettings) -> str:
+    return f"{account.host} {account.port}"

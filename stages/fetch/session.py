@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from spool.accounts import Login
 from spool.envelope import NO_UIDL, Receipt, Uidl
 from spool.events import Event
 from spool.message_file import header_digest
@@ -22,10 +23,12 @@ from stages.errors import OperatorMustAct, StageError, TryLater
 from stages.fetch.desk import Desk, Order
 from stages.fetch.entrance import logged_in
 from stages.fetch.events import (
+    Adopted,
     DeletionRefused,
     FellOutOfStep,
     FoundAgain,
     ListingsDisagree,
+    MailWasThere,
     PlainTextLogin,
     SizesWait,
 )
@@ -43,7 +46,8 @@ class Report:
     `resolved` messages were taken or found again; `compared` of them need no other comparison in this round. `listed`
     is how many the maildrop showed, `remaining` how many it should show next; None where it was not seen. `is_more`:
     another session should follow, and decide about the `unsure`. `broke` is the message whose RETR broke the session;
-    `needs_one_by_one`: a window is not for this server today.
+    `needs_one_by_one`: a window is not for this server today. `adopted` were marked as had. `login` is None where the
+    session did not get in.
     """
 
     admitted: int
@@ -57,6 +61,8 @@ class Report:
     broke: Key | None
     needs_one_by_one: bool
     error: StageError | None
+    adopted: int = 0
+    login: Login | None = None
 
 
 class Session:
@@ -76,6 +82,8 @@ class Session:
         self._expected: int | None = None
         self._asked: frozenset[int] = frozenset()
         self._events: list[Event] = []
+        self._adopted = 0
+        self._login: Login | None = None
 
     async def run(self) -> Report:
         """Hold the session; an error of the peer, the line or the configuration is part of the report."""
@@ -92,12 +100,19 @@ class Session:
     async def _connected(self) -> None:
         account = self._account
         async with logged_in(account, timeout=self._order.fetch.timeout.total_seconds()) as client:
-            if not client.is_tls and self._desk.is_news(account.name, "plain text"):
-                self._events.append(PlainTextLogin(account=account.name, host=account.host))
+            self._login = Login(
+                at=self._desk.runtime.spool.now(), delay_seconds=client.capabilities.login_delay_seconds
+            )
+            if not client.is_tls:
+                self._tell_once_a_day(PlainTextLogin(account=account.name, host=account.host))
             await self._transact(client)
 
     async def _transact(self, client: Pop3Client) -> None:
-        listing = self._listing = await self._list(client)
+        listing = await self._list(client)
+        if self._order.adopts:
+            await self._adopt(client, listing)
+            return
+        self._listing = listing
         await self._decide(client, listing)
         retrieving = Retrieving(
             client,
@@ -117,12 +132,24 @@ class Session:
         told = (await client.stat()).count
         sizes = await client.list()
         uidls = (await client.uidl() if sizes else None) or {}
-        if told != len(sizes) and self._desk.is_news(self._account.name, "listings"):
-            self._events.append(ListingsDisagree(account=self._account.name, told=told, listed=len(sizes)))
+        if told != len(sizes):
+            self._tell_once_a_day(ListingsDisagree(account=self._account.name, told=told, listed=len(sizes)))
         return [
             Listed(number=number, octets=octets, uidl=Uidl(uidls[number]) if uidls.get(number) else NO_UIDL)
             for number, octets in sizes.items()
         ]
+
+    def _tell_once_a_day(self, event: Event) -> None:
+        if self._desk.is_news(event):
+            self._events.append(event)
+
+    async def _adopt(self, client: Pop3Client, listing: Sequence[Listed]) -> None:
+        """Mark what the maildrop holds as had, and touch nothing."""
+        if listing and not any(message.uidl.octets for message in listing):
+            raise OperatorMustAct("the server has no UIDL: nothing can be marked as had")
+        await client.quit()
+        self._adopted = await self._notebook.adopt(listing)
+        self._events.append(Adopted(account=self._account.name, messages=self._adopted))
 
     async def _decide(self, client: Pop3Client, listing: Sequence[Listed]) -> None:
         """Make the plan, and note what the listing alone tells."""
@@ -135,8 +162,10 @@ class Session:
         now = self._desk.runtime.spool.now()
         # In a thread: a listing may have 100,000 lines, and other sessions go on.
         self._plan = await asyncio.to_thread(plan, listing, memory=memory, rules=rules, now=now)
-        if self._plan.waiting and self._desk.is_news(self._account.name, "sizes"):
-            self._events.append(SizesWait(account=self._account.name, messages=self._plan.waiting))
+        if self._plan.waiting:
+            self._tell_once_a_day(SizesWait(account=self._account.name, messages=self._plan.waiting))
+        if rules.keeps_any and listing and memory.state.listed_messages is None and not memory.entries:
+            self._events.append(MailWasThere(account=self._account.name, messages=len(listing)))
         await self._notebook.note_plan(self._plan)
 
     def _in_this_session(self) -> Sequence[Wanted]:
@@ -228,6 +257,8 @@ class Session:
             broke=broke.key if broke else None,
             needs_one_by_one=in_hand is not None and self._is_windowed,
             error=None if fell_out else error,
+            adopted=self._adopted,
+            login=self._login,
         )
 
     def _unnamed_deletions(self, receipts: Mapping[int, Receipt]) -> Deletions:

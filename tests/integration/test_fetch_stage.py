@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.demo.pop3_server import Manners, Pop3Session
-from spool.accounts import Accounts
+from spool.accounts import Accounts, Outcome
 from spool.doorbell import ring
 from spool.errors import SpoolFailed
 from spool.layout import Stage
@@ -103,7 +103,7 @@ def test_an_unreadable_password_costs_the_account_its_poll_alone(fetching: Fetch
 
 
 def test_a_request_polls_at_once_and_is_answered_with_what_came_of_it(fetching: Fetching) -> None:
-    async def ask() -> str | None:
+    async def ask() -> Outcome | None:
         provider = Provider(mails(1))
         accounts = Accounts(fetching.spool)
         async with fetching.working(provider, mode=Mode.RUN):
@@ -114,7 +114,7 @@ def test_a_request_polls_at_once_and_is_answered_with_what_came_of_it(fetching: 
             await until(lambda: accounts.outcome(request) is not None)
             return accounts.outcome(request)
 
-    assert asyncio.run(ask()) == "sales: 1 messages"
+    assert asyncio.run(ask()) == Outcome(text="sales: 1 messages")
     assert fetching.contents() == [mail(0), mail(2)]
 
 
@@ -122,13 +122,17 @@ def test_a_request_for_all_is_answered_when_the_last_account_was_polled(fetching
     (request,) = Accounts(fetching.spool).ask([])
     fetching.fetch(timeout=timedelta(seconds=0.3))
     fetching.poll(Provider(mails(2), user="a"), Provider(user="b", session=SilentAfterLogin))
-    assert Accounts(fetching.spool).outcome(request) == ("a: 2 messages; b: failed: no octet from the server for 0.3 s")
+    assert Accounts(fetching.spool).outcome(request) == Outcome(
+        text="a: 2 messages; b: failed: no octet from the server for 0.3 s", has_failed=True
+    )
 
 
 def test_a_request_for_an_unknown_account_is_answered_at_once(fetching: Fetching) -> None:
     (request,) = Accounts(fetching.spool).ask(["nobody"])
     fetching.poll(Provider())
-    assert Accounts(fetching.spool).outcome(request) == "nobody: no such account is enabled"
+    assert Accounts(fetching.spool).outcome(request) == Outcome(
+        text="nobody: no such account is enabled", has_failed=True
+    )
 
 
 def test_after_a_restart_an_account_that_was_polled_lately_waits_for_its_time(fetching: Fetching) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -91,6 +91,7 @@ class Fetching:
         self.fetch(max_message_octets=100_000_000)
         self.leave: timedelta | None = timedelta(0)
         self.passwords: dict[str, PasswordSource] = {}
+        self.users = 1
 
     def fetch(self, **changes: object) -> None:
         """Change settings of the section `fetch`."""
@@ -115,7 +116,8 @@ class Fetching:
     async def working(self, *providers: Provider, mode: Mode) -> AsyncIterator[tuple[Runtime, asyncio.Task[Outcome]]]:
         """A fetch process at work on the providers' accounts; it is told to stop at the end."""
         async with AsyncExitStack() as stack:
-            accounts = tuple([self._account(await stack.enter_async_context(provider)) for provider in providers])
+            started = [await stack.enter_async_context(provider) for provider in providers]
+            accounts = tuple(account for provider in started for account in self._accounts(provider))
             settings = dataclasses.replace(self.settings, accounts=accounts)
             stage = FetchStage()
             tenure = stack.enter_context(take_stage(self.spool, Stage.FETCH))
@@ -131,8 +133,13 @@ class Fetching:
             finally:
                 await runtime.call(lambda: stage.end(runtime))
 
-    def _account(self, provider: Provider) -> AccountSettings:
-        plain = account(provider.user)
+    def _accounts(self, provider: Provider) -> Iterator[AccountSettings]:
+        """The provider's account, and as many more at the same host as there are users beyond the first."""
+        for number in range(self.users):
+            yield self._account(provider, name=f"{provider.user}{number or ''}")
+
+    def _account(self, provider: Provider, *, name: str) -> AccountSettings:
+        plain = dataclasses.replace(account(name), username=provider.user)
         return dataclasses.replace(
             plain,
             host="127.0.0.1",

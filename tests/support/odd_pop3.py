@@ -125,3 +125,11 @@ class SilentAfterLogin(Pop3Session):
     def answer(self, line: bytes) -> bytes:
         reply = super().answer(line)
         return b"" if self.user is not None and not line.upper().startswith((b"PASS", b"APOP")) else reply
+
+
+class RefusesConnections(Pop3Session):
+    """The greeting is -ERR, as of a server that has enough of us."""
+
+    def greeting(self) -> bytes:
+        self.ended = True
+        return self.err(b"too many connections")

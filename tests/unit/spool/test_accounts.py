@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from spool.accounts import Accounts, AccountState, Left, Why
+from spool.accounts import Accounts, AccountState, Left, Login, Outcome, Why
 from spool.envelope import Uidl
 from spool.events import SpoolWarning
 from tests.support.spools import START, Clock, logged, make_spool
@@ -19,6 +19,8 @@ FULL = AccountState(
     last_attempt_at=START + timedelta(seconds=1),
     last_error="-ERR no",
     failures=3,
+    refusals=2,
+    login=Login(at=START, delay_seconds=60, mechanism="APOP", skips_capabilities=True),
     next_poll_at=START + timedelta(minutes=15),
     remote_messages=7,
     listed_messages=8,
@@ -36,6 +38,8 @@ OVERSIZE = Left(
     reported_at=START,
 )
 BROKEN = Left(uidl=Uidl(b"u2"), octets=10, why=Why.BROKEN, breaks=3, tried_at=START)
+POLLED = Outcome(text="polled")
+FAILED = Outcome(text="failed: no", has_failed=True)
 
 
 def accounts(tmp_path: Path, clock: Clock | None = None) -> Accounts:
@@ -97,9 +101,9 @@ def test_a_request_waits_until_it_is_answered(tmp_path: Path) -> None:
     memory = accounts(tmp_path)
     first, second = memory.ask(["sales", "info"])
     assert [(one.request, one.account) for one in memory.asked()] == [(first, "sales"), (second, "info")]
-    memory.answer(first, "polled")
+    memory.answer(first, POLLED)
     assert [one.request for one in memory.asked()] == [second]
-    assert (memory.outcome(first), memory.outcome(second)) == ("polled", None)
+    assert (memory.outcome(first), memory.outcome(second)) == (POLLED, None)
 
 
 def test_a_request_that_names_no_account_means_all(tmp_path: Path) -> None:
@@ -108,12 +112,19 @@ def test_a_request_that_names_no_account_means_all(tmp_path: Path) -> None:
     assert [one.account for one in memory.asked()] == [""]
 
 
+def test_a_request_to_adopt_says_so(tmp_path: Path) -> None:
+    memory = accounts(tmp_path)
+    memory.ask(["sales"], adopts=True)
+    memory.ask(["sales"])
+    assert [one.adopts for one in memory.asked()] == [True, False]
+
+
 def test_answers_are_kept_for_a_day_and_open_requests_for_ever(tmp_path: Path) -> None:
     clock = Clock()
     memory = accounts(tmp_path, clock)
     old, waiting, new = memory.ask(["a", "b", "c"])
-    memory.answer(old, "polled")
+    memory.answer(old, POLLED)
     clock.advance(timedelta(days=1, seconds=1))
-    memory.answer(new, "polled")
-    assert (memory.outcome(old), memory.outcome(new)) == (None, "polled")
+    memory.answer(new, FAILED)
+    assert (memory.outcome(old), memory.outcome(new)) == (None, FAILED)
     assert [one.request for one in memory.asked()] == [waiting]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import insert, select
+from sqlalchemy import create_engine, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from spool import models
@@ -17,6 +17,7 @@ from spool.disk import Disk
 from spool.errors import IndexLost, SpoolFailed, SpoolUnusable
 from spool.index import Index, create_index, open_index, require_sqlite, schema_revision
 from spool.layout import Layout
+from spool.migrations import upgrade
 from spool.models import SCHEMA_REVISION
 from tests.support.faulty_disk import FaultyDisk
 from tests.support.spools import START
@@ -204,13 +205,34 @@ def test_an_old_index_is_backed_up_before_it_is_upgraded(layout: Layout) -> None
     with index.write() as connection:
         connection.execute(insert(models.journals), JOURNAL_ROW)
     index.close()
-    open_index(layout, disk=disk, now=START, newest="0002").close()
+    open_index(layout, disk=disk, now=START, newest="9998").close()
     (backup,) = layout.root.glob("*.backup-*")
-    assert backup.name == "index.sqlite3.backup-0001-20260101T000000Z"
+    assert backup.name == f"index.sqlite3.backup-{SCHEMA_REVISION}-20260101T000000Z"
     with Index(backup).read() as copy:
         assert copy.execute(select(models.journals)).all() == [("fetch", 1)]
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     assert disk.steps == [f"open {backup.name}", f"sync {backup.name}", f"sync {layout.root.name}/"]
+
+
+def test_an_index_of_the_first_version_is_upgraded_with_what_it_holds(layout: Layout, tmp_path: Path) -> None:
+    """And comes to the very schema that a new index has."""
+    engine = create_engine(f"sqlite:///{layout.index}")
+    with engine.begin() as connection:
+        upgrade(connection, to="0001")
+        connection.exec_driver_sql(
+            "INSERT INTO accounts (name, failures, doubt_round, rounds) VALUES ('sales', 2, 0, 0)"
+        )
+        connection.exec_driver_sql("INSERT INTO requests (account, asked_at) VALUES ('', 1)")
+    engine.dispose()
+    with opened(layout).read() as connection:
+        (state,) = connection.execute(select(models.accounts)).all()
+        (request,) = connection.execute(select(models.requests)).all()
+    assert (state.failures, state.refusals, state.login_at) == (2, 0, None)
+    assert (request.adopts, request.has_failed) == (False, False)
+    new = Layout(tmp_path / "new")
+    new.root.mkdir()
+    opened(new).close()
+    assert _statements(layout.index) == _statements(new.index)
 
 
 def test_a_backup_leaves_the_connection_fit_for_use(layout: Layout, tmp_path: Path) -> None:

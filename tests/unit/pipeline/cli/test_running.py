@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spool.accounts import Accounts, AccountState
+from spool.accounts import Accounts, Outcome
 from spool.doorbell import Doorbell
 from spool.layout import Stage
 from spool.opening import Spool
@@ -28,16 +28,15 @@ def test_an_unknown_account_is_wrong_usage(shell: Shell, spool: Spool) -> None:
     assert shell.failure("retrieve-now", "sails")[0] == 64
 
 
-@pytest.mark.parametrize(("failures", "code"), [(0, 0), (1, 75)])
-def test_wait_ends_as_the_polls_did(shell: Shell, spool: Spool, failures: int, code: int) -> None:
+@pytest.mark.parametrize(("has_failed", "code"), [(False, 0), (True, 75)])
+def test_wait_ends_as_the_polls_did(shell: Shell, spool: Spool, has_failed: bool, code: int) -> None:
     bell = Doorbell(spool, Stage.FETCH)
     accounts = Accounts(spool)
-    accounts.save(AccountState(name="sales", failures=failures))
     arguments = command("--config", shell.directory / "pop3connector.toml", "retrieve-now", "--wait")
     with running(arguments) as process:
         wait_until(accounts.asked, "a request")
         (request,) = accounts.asked()
-        accounts.answer(request.request, "sales: 3 messages")
+        accounts.answer(request.request, Outcome(text="sales: 3 messages", has_failed=has_failed))
         assert process.ended() == code
         assert process.output == "sales: 3 messages\n"
     bell.close()
