@@ -2,7 +2,8 @@
 
 SpoolError
 ├── SpoolUnusable        the operator must mend the place or the program it runs on
-│   └── PermissionRefused    an owner or a mode is wrong
+│   ├── PermissionRefused    an owner or a mode is wrong
+│   └── NoSpool              there is none yet
 ├── IndexLost            the index is missing, empty or older than the journal: `spool rebuild`
 ├── SpoolFailed          the disk or the index said no (EIO, ENOSPC ...): stop, mend, start again
 ├── StageHeld            another process holds the stage
@@ -24,6 +25,10 @@ class SpoolUnusable(SpoolError):
 
 class PermissionRefused(SpoolUnusable):
     """The owner or the mode of the spool directory keeps us out, or lets others in."""
+
+
+class NoSpool(SpoolUnusable):
+    """Nothing is there yet: no directory, or an empty one."""
 
 
 class IndexLost(SpoolError):

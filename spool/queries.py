@@ -2,8 +2,8 @@
 
 **Invariants:** nothing here changes the spool or creates one; only its owner reads it, so that SQLite leaves no file
 of another user behind.
-**Failures:** `SpoolUnusable` where there is no spool, `PermissionRefused` for another user, `IndexLost`, `NotFound`,
-`SpoolFailed`.
+**Failures:** `NoSpool` where there is none yet, `SpoolUnusable`, `PermissionRefused` for another user, `IndexLost`,
+`NotFound`, `SpoolFailed`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sqlalchemy import exists, func, or_, select
 
 from spool import models
 from spool.disk import Disk
-from spool.errors import IndexLost, PermissionRefused, SpoolFailed, SpoolUnusable
+from spool.errors import IndexLost, NoSpool, PermissionRefused, SpoolFailed, SpoolUnusable
 from spool.events import Event, Level, LoggedEvent, read_events
 from spool.index import Index, require_sqlite, schema_revision
 from spool.layout import Layout, Stage
@@ -82,8 +82,10 @@ def open_for_reading(directory: Path, *, any_revision: bool = False, now: Callab
         if owner != os.geteuid():
             raise PermissionRefused(f"{layout.root} belongs to uid {owner}, this process is uid {os.geteuid()}")
         has_index = layout.index.stat().st_size > 0 if layout.index.exists() else False
+        if not has_index and not any(layout.root.iterdir()):
+            raise _no_spool(layout)
     except FileNotFoundError:
-        raise SpoolUnusable(f"there is no spool at {layout.root} yet: the first `pop3connector run` makes it") from None
+        raise _no_spool(layout) from None
     except PermissionError as error:
         raise PermissionRefused(f"{error.filename}: {error.strerror}; the spool must belong to its user") from error
     except OSError as error:
@@ -223,6 +225,10 @@ def count_events(spool: Spool, kind: type[Event], *, after: int, without: type[E
         query = query.where(~has_other)
     with spool.index.read() as connection:
         return connection.execute(query).scalar_one()
+
+
+def _no_spool(layout: Layout) -> NoSpool:
+    return NoSpool(f"there is no spool at {layout.root} yet: the first `pop3connector run` makes it")
 
 
 def _sizes(directory: Path, prefix: str = "") -> list[int]:

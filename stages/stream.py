@@ -19,7 +19,7 @@ import os
 import re
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -44,12 +44,33 @@ class TlsSettings:
     fingerprints: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFacts:
+    """What a handshake came to; `certificate` is the server's, in DER."""
+
+    version: str
+    cipher: str
+    certificate: bytes = field(repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """The certificate's, in the form that `tls_fingerprint` takes."""
+        return f"sha256:{hashlib.sha256(self.certificate).hexdigest()}"
+
+
 class ConnectFailed(NetworkError):
     """No connection came about: no such name, refused, unreachable, or no answer in time."""
 
 
 class TlsFailed(NetworkError):
-    """The peer could not be trusted or does not speak TLS; the text says what to mend."""
+    """The peer could not be trusted or does not speak TLS; the text says what to mend.
+
+    `presented` is what it showed, where it is known: with fingerprints alone the handshake ends before it is judged.
+    """
+
+    def __init__(self, text: str, *, presented: TlsFacts | None = None) -> None:
+        super().__init__(text)
+        self.presented = presented
 
 
 class StreamTimeout(NetworkError):
@@ -86,7 +107,7 @@ class Stream:
     def __init__(self, transport: asyncio.Transport, octets: _Octets, *, peer_address: str) -> None:
         self._transport = transport
         self._octets = octets
-        self.is_tls = False
+        self.tls: TlsFacts | None = None
         self.peer_address = peer_address
 
     @classmethod
@@ -116,6 +137,11 @@ class Stream:
                 await stream.close()
                 raise
         return stream
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether the connection is protected."""
+        return self.tls is not None
 
     def buffered(self) -> int:
         """Return how many octets have been received and not yet read."""
@@ -190,8 +216,8 @@ class Stream:
             raise TlsFailed("the server closed the connection during the TLS handshake")
         self._transport = transport
         self._octets.rides_on(transport)
-        self.is_tls = True
-        _check_fingerprint(transport.get_extra_info("ssl_object"), settings)
+        self.tls = _facts(transport.get_extra_info("ssl_object"))
+        _check_fingerprint(self.tls, settings)
 
 
 class _Octets(asyncio.Protocol):
@@ -267,15 +293,23 @@ class _Octets(asyncio.Protocol):
         self._room.set()
 
 
-def _check_fingerprint(tls: ssl.SSLObject, settings: TlsSettings) -> None:
+def _facts(tls: ssl.SSLObject) -> TlsFacts:
+    cipher = tls.cipher()
+    return TlsFacts(
+        version=tls.version() or "",
+        cipher=cipher[0] if cipher else "",
+        certificate=tls.getpeercert(binary_form=True) or b"",
+    )
+
+
+def _check_fingerprint(presented: TlsFacts, settings: TlsSettings) -> None:
     if not settings.fingerprints:
         return
-    certificate = tls.getpeercert(binary_form=True) or b""
-    presented = hashlib.sha256(certificate).hexdigest()
     trusted = {fingerprint.lower().removeprefix("sha256:").replace(":", "") for fingerprint in settings.fingerprints}
-    if presented not in trusted:
+    if presented.fingerprint.removeprefix("sha256:") not in trusted:
         raise TlsFailed(
-            f"the certificate of {settings.server_name} is not one of tls_fingerprint: it has sha256:{presented}"
+            f"the certificate of {settings.server_name} is not one of tls_fingerprint: it has {presented.fingerprint}",
+            presented=presented,
         )
 
 

@@ -26,7 +26,7 @@ from stages.pop3.protocol import MessageOctets, Reply
 from stages.pop3.replies import Capabilities, MaildropSize
 from stages.pop3.retrieval import ONE_BY_ONE, Retrieval, RetrievalEvent, Window
 from stages.settings import TlsMode
-from stages.stream import Stream, TlsSettings
+from stages.stream import Stream, TlsFacts, TlsSettings
 
 MAX_HEADER_OCTETS = 1024 * 1024
 
@@ -70,6 +70,7 @@ class Pop3Client:
         self._conversation = conversation
         self.greeting = b""
         self.capabilities = Capabilities()
+        self.mechanism = ""
 
     @classmethod
     async def open(cls, endpoint: Pop3Endpoint, *, timeout: float, trace: Trace | None = None) -> Pop3Client:
@@ -100,10 +101,17 @@ class Pop3Client:
         """Whether the connection is protected."""
         return self._conversation.stream.is_tls
 
+    @property
+    def tls(self) -> TlsFacts | None:
+        """What the TLS handshake came to; None without one."""
+        return self._conversation.stream.tls
+
     async def login(self, credentials: Credentials) -> None:
         """Log in, and ask for the capabilities again: RFC 2449 section 3 lets them differ once the mailbox is known."""
         offer = Offer(greeting=self.greeting, is_tls=self.is_tls)
-        for command in auth.login(credentials, offer):
+        wanted = auth.login(credentials, offer)
+        self.mechanism = wanted[0].shown.partition(" ")[0]
+        for command in wanted:
             reply = await self._conversation.ask(command)
             if not reply.ok:
                 raise LoginRefused("login refused", reply.text, code=replies.response_code(reply.text))
