@@ -1,88 +1,243 @@
 """`check`: the configuration, and with `--connect` every server that it names.
 
-**Invariants:** nothing is fetched, deleted or submitted; no password is printed.
+**Invariants:** nothing is fetched, deleted or submitted; no password is printed. No host sees more sessions at once
+than fetch would open there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from asyncio import Semaphore, Task
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
-from pipeline.cli.output import shown
+from pipeline.advice import advice
+from pipeline.cli.output import print_json, shown
 from pipeline.exit_codes import ExitCode
+from pipeline.lookout import forgotten, limit_in_force, limit_text, reading_if_any, remembered, view
+from spool.errors import SpoolError
+from spool.opening import Spool, utc_now
+from spool.route import RouteState
 from stages.errors import StageError
-from stages.fetch.entrance import logged_in
+from stages.fetch.limits import limit_of
+from stages.fetch.outlook import Fate
+from stages.fetch.plan import Limit
+from stages.fetch.visit import Sight, visit
 from stages.settings import AccountSettings, Settings, SmtpSettings
+from stages.smtp.replies import Extensions
 from stages.submit.relay import Relay, name_for_helo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What came of one connection, on one line."""
+class Visited:
+    """What came of an account: its maildrop in short, `oversize` by the limit in force."""
 
-    is_good: bool
-    text: str
+    error: str | None
+    count: int | None
+    octets: int | None
+    largest_octets: int | None
+    oversize: int | None
+    mechanism: str | None
+    tls_version: str | None
+    warnings: Sequence[str]
 
 
-def check(settings: Settings, *, connect: bool) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Greeted:
+    """What came of the relay; without an answer of it there are no `extensions`."""
+
+    extensions: Extensions | None = None
+    is_tls: bool = False
+    error: str | None = None
+
+    @property
+    def lacks(self) -> Sequence[str]:
+        """What some mail or a quick passage needs, and the relay does not offer."""
+        offered = self.extensions or Extensions()
+        named = (
+            ("PIPELINING", offered.pipelining),
+            ("8BITMIME", offered.eightbitmime),
+            ("SMTPUTF8", offered.smtputf8),
+        )
+        return [name for name, is_offered in named if not is_offered]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """Everything that was tried; `trouble` says why the spool could not be looked at."""
+
+    relay: Greeted
+    limit: Limit
+    accounts: Mapping[str, Visited]
+    trouble: str | None
+
+    @property
+    def is_good(self) -> bool:
+        """Whether every connection came about."""
+        return self.relay.error is None and all(visited.error is None for visited in self.accounts.values())
+
+
+def check(settings: Settings, *, connect: bool, json: bool) -> int:
     """Say that the configuration is valid, which it is once it was read, and try the servers if asked."""
-    enabled = [account for account in settings.accounts if account.enabled]
-    print(f"the configuration is valid: {len(settings.accounts)} accounts, {len(enabled)} enabled")
-    if not connect:
-        return ExitCode.OK
-    return asyncio.run(_check_all(settings, enabled))
+    checked = _connect(settings) if connect else None
+    if json:
+        print_json(_as_json(settings, checked))
+    else:
+        enabled = sum(account.enabled for account in settings.accounts)
+        print(f"the configuration is valid: {len(settings.accounts)} accounts, {enabled} enabled")
+        for word, line in () if checked is None else _lines(settings, checked):
+            print(f"{word:<7}  {shown(line)}")
+    return ExitCode.OK if checked is None or checked.is_good else ExitCode.TEMPORARY
 
 
-async def _check_all(settings: Settings, accounts: list[AccountSettings]) -> int:
-    limit = asyncio.Semaphore(settings.fetch.concurrency)
-
-    async def ask(account: AccountSettings) -> Finding:
-        async with limit:
-            return await _account(account, timeout=settings.fetch.timeout.total_seconds())
-
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_relay(settings.smtp))]
-        tasks += [group.create_task(ask(account)) for account in accounts]
-    findings = [task.result() for task in tasks]
-    for finding in findings:
-        print(f"{'ok    ' if finding.is_good else 'FAILED'}  {shown(finding.text)}")
-    return ExitCode.OK if all(finding.is_good for finding in findings) else ExitCode.TEMPORARY
+def _connect(settings: Settings) -> Checked:
+    with ExitStack() as stack:
+        try:
+            spool, trouble = stack.enter_context(reading_if_any(settings.spool.directory)), None
+        except SpoolError as error:
+            # Whoever may not look into the spool may still try the servers.
+            spool, trouble = None, str(error)
+        return asyncio.run(_Check(settings, spool, trouble=trouble).run())
 
 
-async def _account(account: AccountSettings, *, timeout: float) -> Finding:
-    where = f"account {account.name} ({account.host} port {account.port})"
-    try:
-        async with logged_in(account, timeout=timeout) as client:
-            size = await client.stat()
-            await client.quit()
-    except StageError as error:
-        return Finding(is_good=False, text=f"{where}: {error}")
-    octets = "" if size.octets is None else f", {size.octets} octets"
-    return Finding(
-        is_good=True, text=f"{where}: {size.count} messages{octets}{'' if client.is_tls else ', without TLS'}"
-    )
+class _Check:
+    """One round of all servers."""
+
+    def __init__(self, settings: Settings, spool: Spool | None, *, trouble: str | None) -> None:
+        self._settings = settings
+        self._spool = spool
+        self._trouble = trouble
+        self._all = Semaphore(settings.fetch.concurrency)
+        self._at_host: dict[str, Semaphore] = defaultdict(lambda: Semaphore(settings.fetch.per_host))
+
+    async def run(self) -> Checked:
+        async with asyncio.TaskGroup() as group:
+            relay = group.create_task(_greet(self._settings.smtp))
+            limit = group.create_task(self._limit(relay))
+            accounts = {
+                account.name: group.create_task(self._visit(account, limit))
+                for account in self._settings.accounts
+                if account.enabled
+            }
+        return Checked(
+            relay=relay.result(),
+            limit=limit.result(),
+            accounts={name: task.result() for name, task in accounts.items()},
+            trouble=self._trouble,
+        )
+
+    async def _limit(self, relay: Task[Greeted]) -> Limit:
+        """The limit by what the relay says now, or else by what it said before."""
+        offered = (await relay).extensions
+        if offered is None:
+            return limit_in_force(self._settings.fetch, self._spool)
+        return limit_of(
+            self._settings.fetch.max_message_octets, RouteState(size_known_at=utc_now(), size_octets=offered.size)
+        )
+
+    async def _visit(self, account: AccountSettings, limit: Task[Limit]) -> Visited:
+        fetch = self._settings.fetch
+        async with self._at_host[account.host], self._all:
+            sight = await visit(account, fetch)
+        # Others may log in while this one waits for the relay, and in a thread: a listing may have 100,000 lines.
+        return await asyncio.to_thread(self._judge, account, sight, limit=await limit)
+
+    def _judge(self, account: AccountSettings, sight: Sight, *, limit: Limit) -> Visited:
+        memory = remembered(self._spool, account.name) if self._trouble is None else forgotten(account.name)
+        seen = view(account, sight, fetch=self._settings.fetch, memory=memory, limit=limit)
+        outlook = seen.outlook
+        sizes = [] if outlook is None else [one.message.octets or 0 for one in outlook.messages]
+        return Visited(
+            error=None if sight.error is None else str(sight.error),
+            count=None if sight.size is None else sight.size.count,
+            octets=None if sight.size is None else sight.size.octets,
+            largest_octets=max(sizes, default=None),
+            oversize=None if outlook is None else outlook.count(Fate.OVERSIZE),
+            mechanism=sight.mechanism,
+            tls_version=sight.tls.version if sight.tls and sight.is_trusted else None,
+            warnings=advice(seen),
+        )
 
 
-async def _relay(smtp: SmtpSettings) -> Finding:
-    where = f"relay ({smtp.host} port {smtp.port})"
+async def _greet(smtp: SmtpSettings) -> Greeted:
     try:
         # It may ask the resolver.
         host_name = await asyncio.to_thread(socket.getfqdn)
         client = await Relay(smtp, helo=name_for_helo(host_name)).open()
         await client.quit()
     except StageError as error:
-        return Finding(is_good=False, text=f"{where}: {error}")
-    offered = client.extensions
-    limit = f"takes up to {offered.size} octets" if offered.size else "tells no limit of size"
-    missing = [
-        name
-        for name, is_offered in (
-            ("PIPELINING", offered.pipelining),
-            ("8BITMIME", offered.eightbitmime),
-            ("SMTPUTF8", offered.smtputf8),
-        )
-        if not is_offered
-    ]
-    lacks = f", lacks {', '.join(missing)}" if missing else ""
-    return Finding(is_good=True, text=f"{where}: {limit}{lacks}{'' if client.is_tls else ', without TLS'}")
+        return Greeted(error=str(error))
+    return Greeted(extensions=client.extensions, is_tls=client.is_tls)
+
+
+def _lines(settings: Settings, checked: Checked) -> Iterator[tuple[str, str]]:
+    smtp, relay = settings.smtp, checked.relay
+    where = f"relay ({smtp.host} port {smtp.port})"
+    yield ("ok", f"{where}: {_relay_text(relay)}") if relay.error is None else ("FAILED", f"{where}: {relay.error}")
+    yield "ok", f"largest message that is fetched: {limit_text(checked.limit)}"
+    if checked.trouble:
+        yield "warning", f"what was fetched before is not known: {checked.trouble}"
+    for account in settings.accounts:
+        visited = checked.accounts.get(account.name)
+        if visited is not None:
+            where = f"account {account.name} ({account.host} port {account.port})"
+            if visited.error is None:
+                yield "ok", f"{where}: {_maildrop_text(visited)}"
+            else:
+                yield "FAILED", f"{where}: {visited.error}"
+            yield from (("warning", f"account {account.name}: {line}") for line in visited.warnings)
+
+
+def _relay_text(relay: Greeted) -> str:
+    size = relay.extensions.size if relay.extensions else None
+    limit = f"takes up to {size} octets" if size else "tells no limit of size"
+    lacks = f", lacks {', '.join(relay.lacks)}" if relay.lacks else ""
+    return f"{limit}{lacks}{'' if relay.is_tls else ', without TLS'}"
+
+
+def _maildrop_text(visited: Visited) -> str:
+    octets = None if visited.octets is None else f"{visited.octets} octets"
+    parts = (f"{visited.count} messages", octets, visited.mechanism, visited.tls_version or "without TLS")
+    return ", ".join(part for part in parts if part)
+
+
+def _as_json(settings: Settings, checked: Checked | None) -> dict[str, object]:
+    return {
+        "ok": checked is None or checked.is_good,
+        "accounts": [
+            {
+                "name": account.name,
+                "enabled": account.enabled,
+                **_visited_json(None if checked is None else checked.accounts.get(account.name)),
+            }
+            for account in settings.accounts
+        ],
+        "relay": None if checked is None else _relay_json(settings.smtp, checked.relay),
+        "limit": None
+        if checked is None
+        else {"max_message_octets": checked.limit.octets, "source": checked.limit.source},
+        "spool_error": None if checked is None else checked.trouble,
+    }
+
+
+def _visited_json(visited: Visited | None) -> dict[str, object]:
+    names = ["error", "count", "octets", "largest_octets", "oversize", "mechanism", "tls_version"]
+    return {
+        "ok": None if visited is None else visited.error is None,
+        **{name: None if visited is None else getattr(visited, name) for name in names},
+        "warnings": [] if visited is None else list(visited.warnings),
+    }
+
+
+def _relay_json(smtp: SmtpSettings, relay: Greeted) -> dict[str, object]:
+    return {
+        "host": smtp.host,
+        "port": smtp.port,
+        "error": relay.error,
+        "size_octets": relay.extensions.size if relay.extensions else None,
+        "is_tls": relay.is_tls,
+        "lacks": list(relay.lacks) if relay.extensions else [],
+    }

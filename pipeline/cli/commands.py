@@ -93,11 +93,25 @@ def check(
     context: typer.Context,
     *,
     connect: Annotated[bool, typer.Option("--connect", help="Log in everywhere, and ask the relay.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Validate the configuration; with --connect, try every server too."""
     from pipeline.cli import checking
 
-    raise typer.Exit(checking.check(invocation_of(context).settings(), connect=connect))
+    raise typer.Exit(checking.check(invocation_of(context).settings(), connect=connect, json=json))
+
+
+@app.command()
+def probe(
+    context: typer.Context,
+    account: Annotated[str, typer.Argument(help="An account, as the configuration names it.")],
+    *,
+    json: AsJson = False,
+) -> None:
+    """Show what an account's server says, and what fetch would do with each message there."""
+    from pipeline.cli import probing
+
+    probing.probe(invocation_of(context).settings(), account, json=json)
 
 
 @app.command()

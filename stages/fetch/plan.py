@@ -100,6 +100,17 @@ class Step(enum.Enum):
     """TOP: its header decides whether it may be deleted."""
 
 
+class Stays(enum.Enum):
+    """Why a message that may be new is not asked for."""
+
+    OVERSIZE = "oversize"
+    """It is larger than the limit, and is left."""
+    BROKEN = "broken"
+    """Its RETR broke sessions, and it is not its turn."""
+    WAITING = "waiting"
+    """It is large, and the limit is not known yet."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """A message that the session asks for; `objection` sends it to Badmail."""
@@ -113,16 +124,18 @@ class Wanted:
 class Plan:
     """What a session does with a listing.
 
-    `alone` broke a session before. `left` stays at the provider and is to be noted, `reported` for the first time;
-    `fitting` was left and is not any more. `round` is that of the comparison by content under way, 0 while UIDLs are
-    trusted; `doubt` says why it begins now. `used` are entries that stand for messages which this session does not ask
-    for, or which are gone: no other message may be taken for theirs. `suspects` are entries that vanished just when as
-    many unknown messages appeared, `unnamed` those that came without UIDL and may still be there.
+    `alone` broke a session before. `stays` has, by number, what may be new and is not asked for. `left` stays at the
+    provider and is to be noted, `reported` for the first time; `fitting` was left and is not any more. `round` is that
+    of the comparison by content under way, 0 while UIDLs are trusted; `doubt` says why it begins now. `used` are
+    entries that stand for messages which this session does not ask for, or which are gone: no other message may be
+    taken for theirs. `suspects` are entries that vanished just when as many unknown messages appeared, `unnamed` those
+    that came without UIDL and may still be there.
     """
 
     peeks: tuple[Wanted, ...] = ()
     retrievals: tuple[Wanted, ...] = ()
     alone: tuple[Wanted, ...] = ()
+    stays: Mapping[int, Stays] = field(default_factory=dict)
     left: tuple[Left, ...] = ()
     reported: tuple[Left, ...] = ()
     fitting: tuple[Left, ...] = ()
@@ -145,6 +158,7 @@ class _Sorted:
     compares: list[Wanted] = field(default_factory=list)
     peeks: list[Wanted] = field(default_factory=list)
     alone: list[Wanted] = field(default_factory=list)
+    stays: dict[int, Stays] = field(default_factory=dict)
     left: list[Left] = field(default_factory=list)
     reported: list[Left] = field(default_factory=list)
     fitting: list[Left] = field(default_factory=list)
@@ -199,6 +213,7 @@ def plan(listing: Sequence[Listed], *, memory: Memory, rules: Rules, now: dateti
         peeks=tuple(chosen.peeks),
         retrievals=(*chosen.fetches, *chosen.compares),
         alone=tuple(chosen.alone),
+        stays=chosen.stays,
         left=tuple(chosen.left),
         reported=tuple(chosen.reported),
         fitting=(*chosen.fitting, *gone),
@@ -323,6 +338,7 @@ def _ask_within_limit(facts: _Facts, wanted: Wanted, *, chosen: _Sorted) -> None
     before = facts.left.get(message.key)
     if not limit.is_known and octets > UNKNOWN_LIMIT_OCTETS:
         chosen.waiting += 1
+        chosen.stays[message.number] = Stays.WAITING
         return
     if limit.octets is None or octets <= limit.octets:
         if before and before.why is Why.OVERSIZE:
@@ -333,6 +349,7 @@ def _ask_within_limit(facts: _Facts, wanted: Wanted, *, chosen: _Sorted) -> None
         text = f"{octets} octets are larger than {limit.octets}, {limit.source}"
         _ask(facts, replace(wanted, objection=Reason(stage="fetch", text=text)), chosen=chosen)
         return
+    chosen.stays[message.number] = Stays.OVERSIZE
     is_reported = before is not None and before.why is Why.OVERSIZE
     left = Left(
         uidl=message.uidl,
@@ -356,6 +373,8 @@ def _ask(facts: _Facts, wanted: Wanted, *, chosen: _Sorted) -> None:
             chosen.put_off += 1
         elif _may_try(before, now=facts.now):
             chosen.alone.append(wanted)
+            return
+        chosen.stays[wanted.message.number] = Stays.BROKEN
         return
     match wanted.step:
         case Step.FETCH:
