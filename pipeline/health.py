@@ -7,18 +7,22 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from spool import queries
-from spool.accounts import Accounts, AccountState
+from spool.accounts import Accounts, AccountState, Left, Why
 from spool.opening import Spool
 from spool.queries import StageRecord, StateTotal
 from spool.route import Route, RouteState
 from spool.states import State
 from stages.fetch.limits import limit_of
+from stages.fetch.plan import BREAKS_AT_MOST
 from stages.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountHealth:
-    """An account of the configuration, and what its polls came to; `oversize` messages stay at the provider."""
+    """An account of the configuration, and what its polls came to.
+
+    `left` is what stays at the provider, for its size or because its sessions broke; `oversize` counts the former.
+    """
 
     name: str
     is_enabled: bool
@@ -28,6 +32,7 @@ class AccountHealth:
     next_poll_at: datetime | None
     remote_messages: int | None
     oversize: int
+    left: Sequence[Left]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +59,14 @@ class Health:
 def health(spool: Spool, settings: Settings) -> Health:
     """Look at the spool, as this configuration has it; raises SpoolError."""
     accounts = Accounts(spool)
-    states, oversize = accounts.states(), accounts.oversize_counts()
+    states, left = accounts.states(), accounts.left_by_account()
     route = Route(spool).state()
     return Health(
         stages=queries.stage_records(spool),
         accounts=[
-            _account(account.name, states.get(account.name), is_enabled=account.enabled, oversize=oversize)
+            _account(
+                account.name, states.get(account.name), is_enabled=account.enabled, left=left.get(account.name, ())
+            )
             for account in settings.accounts
         ],
         queue=queries.totals(spool),
@@ -68,8 +75,9 @@ def health(spool: Spool, settings: Settings) -> Health:
     )
 
 
-def _account(name: str, state: AccountState | None, *, is_enabled: bool, oversize: Mapping[str, int]) -> AccountHealth:
+def _account(name: str, state: AccountState | None, *, is_enabled: bool, left: Sequence[Left]) -> AccountHealth:
     known = state or AccountState(name=name)
+    stays = [one for one in left if one.why is Why.OVERSIZE or one.breaks >= BREAKS_AT_MOST]
     return AccountHealth(
         name=name,
         is_enabled=is_enabled,
@@ -78,7 +86,8 @@ def _account(name: str, state: AccountState | None, *, is_enabled: bool, oversiz
         failures=known.failures,
         next_poll_at=known.next_poll_at,
         remote_messages=known.remote_messages,
-        oversize=oversize.get(name, 0),
+        oversize=sum(one.why is Why.OVERSIZE for one in stays),
+        left=stays,
     )
 
 

@@ -6,11 +6,12 @@ Results, schedule, doubts, what was left at the provider, and requests to poll n
 from __future__ import annotations
 
 import enum
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy import Row, delete, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from spool import models
@@ -152,22 +153,18 @@ class Accounts:
 
     def left(self, account: str) -> Sequence[Left]:
         """What stays at the provider for this account."""
-        table = models.left
         with self._spool.index.read() as connection:
-            rows = connection.execute(select(table).where(table.c.account == account)).all()
-        return [
-            Left(
-                uidl=Uidl.decode(row.uidl),
-                octets=row.octets,
-                why=Why(row.why),
-                limit_octets=row.limit_octets,
-                limit_source=row.limit_source,
-                breaks=row.breaks,
-                tried_at=_time(row.tried_at),
-                reported_at=_time(row.reported_at),
-            )
-            for row in rows
-        ]
+            return [
+                _left(row) for row in connection.execute(select(models.left).where(models.left.c.account == account))
+            ]
+
+    def left_by_account(self) -> Mapping[str, Sequence[Left]]:
+        """What stays at the provider, of all accounts, the largest first."""
+        found: dict[str, list[Left]] = defaultdict(list)
+        with self._spool.index.read() as connection:
+            for row in connection.execute(select(models.left).order_by(models.left.c.octets.desc())):
+                found[row.account].append(_left(row))
+        return found
 
     def leave(self, account: str, messages: Iterable[Left], *, events: Iterable[Event] = ()) -> None:
         """Note messages that stay, replacing what was known of each, with their events."""
@@ -201,17 +198,6 @@ class Accounts:
                         table.c.octets == message.octets,
                     )
                 )
-
-    def oversize_counts(self) -> Mapping[str, int]:
-        """How many messages stay at the provider for their size, by account."""
-        table = models.left
-        query = (
-            select(table.c.account, func.count().label("messages"))
-            .where(table.c.why == Why.OVERSIZE)
-            .group_by(table.c.account)
-        )
-        with self._spool.index.read() as connection:
-            return {row.account: row.messages for row in connection.execute(query)}
 
     def ask(self, accounts: Sequence[str], *, adopts: bool = False) -> Sequence[int]:
         """Ask for a poll now, of these accounts or, where none is named, of all; returns the request numbers.
@@ -273,6 +259,19 @@ def _login_columns(login: Login | None) -> dict[str, object]:
         "login_mechanism": login.mechanism if login else None,
         "skips_capabilities": login.skips_capabilities if login else None,
     }
+
+
+def _left(row: Row[tuple[object, ...]]) -> Left:
+    return Left(
+        uidl=Uidl.decode(row.uidl),
+        octets=row.octets,
+        why=Why(row.why),
+        limit_octets=row.limit_octets,
+        limit_source=row.limit_source,
+        breaks=row.breaks,
+        tried_at=_time(row.tried_at),
+        reported_at=_time(row.reported_at),
+    )
 
 
 def _time(milliseconds: int | None) -> datetime | None:

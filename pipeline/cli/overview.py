@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from pipeline.cli.output import print_facts, print_json, print_table, rfc3339
-from pipeline.health import Health, health
+from pipeline.cli.output import Cell, print_facts, print_json, print_table, rfc3339
+from pipeline.health import AccountHealth, Health, health
 from spool import queries
+from spool.accounts import Left, Why
 from spool.opening import Spool
 from spool.queries import StateTotal
 from spool.states import FINAL, State
 from stages.settings import Settings
+
+_MOST_LEFT = 20
 
 
 def show_status(spool: Spool, settings: Settings, *, json: bool) -> None:
@@ -72,6 +75,7 @@ def _status_json(found: Health) -> dict[str, object]:
                 "next_poll_at": rfc3339(account.next_poll_at),
                 "remote_messages": account.remote_messages,
                 "oversize": account.oversize,
+                "left": [_left_json(left) for left in account.left],
             }
             for account in found.accounts
         ],
@@ -123,6 +127,9 @@ def _print_status(found: Health) -> None:
         elastic="last error",
     )
     print()
+    if left := [row for account in found.accounts for row in _left_rows(account)]:
+        print_table(("left at provider", "octets", "UIDL", "why"), left, elastic="UIDL")
+        print()
     rows = [
         (total.state, total.messages, rfc3339(total.oldest_at))
         for state, total in found.queue.items()
@@ -139,6 +146,33 @@ def _print_status(found: Health) -> None:
             ("disk", f"{found.limits.free_octets} octets free, fetch stops below {found.limits.min_free_octets}"),
         ]
     )
+
+
+def _left_rows(account: AccountHealth) -> Iterator[Sequence[Cell]]:
+    for left in account.left[:_MOST_LEFT]:
+        yield account.name, left.octets, left.uidl.encoded or None, _why(left)
+    if (more := len(account.left) - _MOST_LEFT) > 0:
+        yield account.name, None, None, f"and {more} more"
+
+
+def _why(left: Left) -> str:
+    match left.why:
+        case Why.OVERSIZE:
+            return f"oversize: over {left.limit_octets} octets ({left.limit_source})"
+        case Why.BROKEN:
+            return f"broken: {left.breaks} sessions broke in it, last at {rfc3339(left.tried_at)}"
+
+
+def _left_json(left: Left) -> dict[str, object]:
+    return {
+        "uidl": left.uidl.encoded,
+        "octets": left.octets,
+        "why": left.why,
+        "limit_octets": left.limit_octets,
+        "limit_source": left.limit_source,
+        "reported_at": rfc3339(left.reported_at),
+        "breaks": left.breaks,
+    }
 
 
 def _total_json(total: StateTotal) -> dict[str, object]:

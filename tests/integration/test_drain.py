@@ -67,7 +67,10 @@ def test_an_oversize_message_stays_at_the_provider_and_is_told_of(tmp_path: Path
         assert [without_our_received(one.content) for one in sink.accepted] == [small]
         status = connector.told("status")
         assert isinstance(status, dict)
-        assert [one["oversize"] for one in status["accounts"]] == [1]
+        (told,) = status["accounts"]
+        (left,) = told["left"]
+        assert (told["oversize"], left["octets"]) == (1, len(large))
+        assert (left["limit_octets"], left["limit_source"]) == (16_384 - 4096, "SIZE of the relay")
 
 
 def test_an_oversize_message_may_go_to_badmail(tmp_path: Path) -> None:

@@ -84,7 +84,8 @@ def test_an_oversize_message_stays_and_is_reported_once_with_the_limit_and_where
     assert fetching.events("LeftOversize") == [
         f"left at the provider: UIDL 00000002, {len(large)} octets, the limit is 1000 (fetch.max_message_size)"
     ]
-    assert Accounts(fetching.spool).oversize_counts() == {"sales": 1}
+    (left,) = Accounts(fetching.spool).left("sales")
+    assert (left.why, left.limit_octets, left.limit_source) == (Why.OVERSIZE, 1000, "fetch.max_message_size")
 
 
 def test_a_message_that_fits_after_the_limit_was_raised_is_fetched(fetching: Fetching) -> None:

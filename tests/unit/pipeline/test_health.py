@@ -13,6 +13,7 @@ from spool.accounts import Accounts, AccountState, Left, Why
 from spool.envelope import Uidl
 from spool.opening import Spool
 from spool.route import Route
+from stages.fetch.plan import BREAKS_AT_MOST
 from stages.settings import Settings
 from tests.support.settings import account, default_settings
 from tests.support.spools import START, make_spool
@@ -41,15 +42,22 @@ def test_an_account_that_was_never_polled_is_there(spool: Spool, settings: Setti
 def test_an_account_tells_of_its_last_polls_and_what_was_left(spool: Spool, settings: Settings) -> None:
     accounts = Accounts(spool)
     accounts.save(AccountState(name="sales", last_success_at=START, last_error="login refused", remote_messages=7))
-    accounts.leave("sales", [Left(uidl=Uidl(b"u1"), octets=10**9, why=Why.OVERSIZE)])
-    accounts.leave("sales", [Left(uidl=Uidl(b"u2"), octets=10, why=Why.BROKEN)])
+    oversize = Left(uidl=Uidl(b"u1"), octets=10**9, why=Why.OVERSIZE, limit_octets=1000, limit_source="SIZE")
+    broken = Left(uidl=Uidl(b"u2"), octets=10, why=Why.BROKEN, breaks=BREAKS_AT_MOST)
+    accounts.leave("sales", [oversize, broken])
     sales = health(spool, settings).accounts[0]
+    assert sales.left == [oversize, broken]
     assert (sales.last_success_at, sales.last_error, sales.remote_messages, sales.oversize) == (
         START,
         "login refused",
         7,
         1,
     )
+
+
+def test_a_message_that_is_tried_again_at_the_next_poll_is_not_told_as_left(spool: Spool, settings: Settings) -> None:
+    Accounts(spool).leave("sales", [Left(uidl=Uidl(b"u"), octets=10, why=Why.BROKEN, breaks=BREAKS_AT_MOST - 1)])
+    assert health(spool, settings).accounts[0].left == []
 
 
 def test_an_account_that_left_the_configuration_is_not_shown(spool: Spool, settings: Settings) -> None:

@@ -91,10 +91,12 @@ def test_what_is_forgotten_is_that_message_alone(tmp_path: Path) -> None:
     assert (memory.left("sales"), memory.left("info")) == ([other], [OVERSIZE])
 
 
-def test_oversize_messages_are_counted_by_account(tmp_path: Path) -> None:
+def test_what_stays_is_listed_by_account_the_largest_first(tmp_path: Path) -> None:
     memory = accounts(tmp_path)
-    memory.leave("sales", [OVERSIZE, replace(OVERSIZE, octets=1), BROKEN])
-    assert memory.oversize_counts() == {"sales": 2}
+    small = replace(OVERSIZE, octets=1)
+    memory.leave("sales", [small, OVERSIZE])
+    memory.leave("info", [BROKEN])
+    assert memory.left_by_account() == {"sales": [OVERSIZE, small], "info": [BROKEN]}
 
 
 def test_a_request_waits_until_it_is_answered(tmp_path: Path) -> None:

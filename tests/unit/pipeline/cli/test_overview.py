@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from spool.accounts import Accounts, AccountState
+import re
+from typing import cast
+
+from spool.accounts import Accounts, AccountState, Left, Why
+from spool.envelope import Uidl
 from spool.opening import Spool
 from spool.route import Route
 from tests.support.shell import Shell
-from tests.support.spools import admit, arrival
+from tests.support.spools import START, admit, arrival
 
 
 def test_status_json_has_the_fields_of_the_contract(shell: Shell, spool: Spool) -> None:
@@ -36,6 +40,50 @@ def test_status_tells_people_why_mail_does_not_flow(shell: Shell, spool: Spool) 
     shown = "\n".join(shell.lines("status"))
     assert "login refused: \\x1b[31m-ERR" in shown
     assert "connect: refused" in shown
+
+
+def oversize(uidl: str) -> Left:
+    return Left(
+        uidl=Uidl(uidl.encode()), octets=2000, why=Why.OVERSIZE, limit_octets=1000, limit_source="SIZE of relay"
+    )
+
+
+def test_status_shows_each_message_that_is_left_with_the_limit_and_where_it_comes_from(
+    shell: Shell, spool: Spool
+) -> None:
+    broken = Left(uidl=Uidl(b"\x1b[2J"), octets=10, why=Why.BROKEN, breaks=3, tried_at=START)
+    Accounts(spool).leave("sales", [oversize("u1"), broken])
+    rows = [re.split(" {2,}", line) for line in shell.lines("status")]
+    assert ["sales", "2000", "u1", "oversize: over 1000 octets (SIZE of relay)"] in rows
+    assert ["sales", "10", "%1B[2J", "broken: 3 sessions broke in it, last at 2026-01-01T00:00:00Z"] in rows
+    (account,) = cast(list[dict[str, object]], shell.object("status")["accounts"])
+    assert account["left"] == [
+        {
+            "uidl": "u1",
+            "octets": 2000,
+            "why": "oversize",
+            "limit_octets": 1000,
+            "limit_source": "SIZE of relay",
+            "reported_at": None,
+            "breaks": 0,
+        },
+        {
+            "uidl": "%1B[2J",
+            "octets": 10,
+            "why": "broken",
+            "limit_octets": None,
+            "limit_source": None,
+            "reported_at": None,
+            "breaks": 3,
+        },
+    ]
+
+
+def test_what_is_left_does_not_push_the_rest_of_the_status_out_of_sight(shell: Shell, spool: Spool) -> None:
+    Accounts(spool).leave("sales", [oversize(f"u{number:03}") for number in range(120)])
+    lines = shell.lines("status")
+    assert sum(" oversize: over " in line for line in lines) == 20
+    assert any(line.endswith(" and 100 more") for line in lines)
 
 
 def test_stats_count_messages_and_octets(shell: Shell, spool: Spool) -> None:
