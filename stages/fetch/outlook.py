@@ -68,7 +68,7 @@ def foresee(listing: Sequence[Listed], *, memory: Memory, rules: Rules, now: dat
     return Outlook(
         limit=rules.limit,
         messages=list(_foreseen(listing, made, memory=memory)),
-        doubt=made.doubt or ("they are being compared" if made.round else None),
+        doubt=made.doubt or ("a comparison is under way" if made.round else None),
         is_first=memory.state.listed_messages is None and not memory.entries,
     )
 

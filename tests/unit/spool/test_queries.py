@@ -12,7 +12,7 @@ import pytest
 from spool import queries
 from spool.claims import Outbox
 from spool.doorbell import Doorbell
-from spool.errors import IndexLost, NotFound, PermissionRefused, SpoolUnusable
+from spool.errors import IndexLost, NoSpool, NotFound, PermissionRefused, SpoolUnusable
 from spool.events import Admitted, Replayed, SpoolWarning, emit
 from spool.layout import Layout, Stage
 from spool.opening import Spool, take_stage
@@ -34,9 +34,16 @@ def spool(tmp_path: Path, clock: Clock) -> Iterator[Spool]:
 
 
 def test_looking_never_makes_a_spool(tmp_path: Path) -> None:
-    with pytest.raises(SpoolUnusable, match="no spool"):
+    with pytest.raises(NoSpool, match="no spool"):
         open_for_reading(tmp_path / "spool")
     assert not (tmp_path / "spool").exists()
+
+
+def test_an_empty_directory_is_no_spool_yet(tmp_path: Path) -> None:
+    """Packages make the directory; nothing is lost where nothing was."""
+    with pytest.raises(NoSpool, match="no spool"):
+        open_for_reading(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_spool_without_its_index_is_a_lost_one(spool: Spool) -> None:

@@ -22,6 +22,7 @@ from stages.stream import (
     PlaintextInjected,
     Stream,
     StreamTimeout,
+    TlsFacts,
     TlsFailed,
     TlsSettings,
     tls_context,
@@ -100,7 +101,7 @@ def test_octets_go_both_ways() -> None:
             await stream.write(b"hello", timeout=PATIENCE)
             assert await stream.read(timeout=PATIENCE) == b"hello"
             assert await stream.read(timeout=PATIENCE) == b""
-            assert (stream.peer_address, stream.is_tls) == ("127.0.0.1", False)
+            assert (stream.peer_address, stream.is_tls, stream.tls) == ("127.0.0.1", False, None)
             await stream.close()
 
     asyncio.run(talk())
@@ -259,6 +260,36 @@ def test_another_fingerprint_is_refused_and_shown(trust: Trust) -> None:
     tls = trust.server()
     with pytest.raises(TlsFailed, match=trust.fingerprint):
         shake_hands(trust, tls, trust.client(fingerprints=("sha256:" + "0" * 64,)))
+
+
+def failure(trust: Trust, tls: ssl.SSLContext, settings: TlsSettings) -> TlsFailed:
+    with pytest.raises(TlsFailed) as failed:
+        shake_hands(trust, tls, settings)
+    return failed.value
+
+
+def test_what_a_server_shows_is_kept_where_its_fingerprint_is_not_the_wanted_one(trust: Trust) -> None:
+    shown = failure(trust, trust.server(), trust.client(fingerprints=("sha256:" + "0" * 64,))).presented
+    assert shown is not None
+    assert (shown.fingerprint, shown.version) == (trust.fingerprint, "TLSv1.3")
+
+
+def test_a_certificate_that_no_ca_vouches_for_is_not_seen(trust: Trust) -> None:
+    """The library drops it with the handshake."""
+    assert failure(trust, trust.server(), TlsSettings(server_name="127.0.0.1")).presented is None
+
+
+def test_a_handshake_leaves_its_facts(trust: Trust) -> None:
+    async def talk() -> tuple[TlsFacts | None, bool]:
+        async with server(until_closed, tls=trust.server()) as port:
+            stream = await connected(port, tls=trust.client())
+            await stream.close()
+            return stream.tls, stream.is_tls
+
+    facts, is_tls = asyncio.run(talk())
+    assert facts is not None
+    assert (facts.version, facts.fingerprint, is_tls) == ("TLSv1.3", trust.fingerprint, True)
+    assert facts.cipher.startswith("TLS_")
 
 
 def test_a_ca_file_that_is_not_there_is_named(trust: Trust) -> None:

@@ -21,6 +21,7 @@ from stages.fetch.plan import (
     Memory,
     Plan,
     Rules,
+    Stays,
     plan,
 )
 from stages.settings import Oversize
@@ -282,3 +283,17 @@ def test_a_message_that_broke_this_poll_waits_for_the_next() -> None:
 def test_messages_without_uidls_are_all_compared() -> None:
     had = dataclasses.replace(entry("a"), uidl=NO_UIDL)
     assert steps(decide(listed("", ""), [had])) == {1: "compare", 2: "compare"}
+
+
+def test_what_may_be_new_and_is_not_asked_for_has_its_reason() -> None:
+    """What was had is left out: of 100,000 kept messages a plan says nothing."""
+    listing = [
+        *listed("had", "fits"),
+        Listed(number=3, octets=1001, uidl=Uidl(b"large")),
+        *listed("", "", "", "bad")[3:],
+    ]
+    broken = Left(uidl=Uidl(b"bad"), octets=100, why=Why.BROKEN, breaks=BREAKS_AT_MOST, tried_at=NOW)
+    made = decide(listing, [entry("had")], leave=None, limit=LIMIT, left=[broken])
+    assert made.stays == {3: Stays.OVERSIZE, 4: Stays.BROKEN}
+    unknown = Limit(octets=None, source="", is_known=False)
+    assert decide(listed("a", octets=UNKNOWN_LIMIT_OCTETS + 1), limit=unknown).stays == {1: Stays.WAITING}

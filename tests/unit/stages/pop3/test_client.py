@@ -13,7 +13,7 @@ import trustme
 
 from stages.errors import PeerBroke
 from stages.pop3.auth import Credentials
-from stages.pop3.client import CommandRefused, Pop3Client, Pop3Endpoint
+from stages.pop3.client import CommandRefused, LoginRefused, Pop3Client, Pop3Endpoint
 from stages.pop3.retrieval import Retrieval
 from stages.secret import Secret
 from stages.settings import TlsMode
@@ -63,6 +63,16 @@ def test_a_refused_list_carries_the_code_of_the_reply() -> None:
     with pytest.raises(CommandRefused, match="LIST refused: ") as refused:
         speak("C: LIST\nS: -ERR [SYS/TEMP] later\n", lambda client: client.list())
     assert refused.value.code == "SYS/TEMP"
+
+
+def test_the_mechanism_is_named_once_it_is_tried() -> None:
+    async def act(client: Pop3Client) -> tuple[str, str]:
+        before = client.mechanism
+        with pytest.raises(LoginRefused):
+            await client.login(ALICE)
+        return before, client.mechanism
+
+    assert speak("C: USER alice\nS: +OK\nC: PASS hunter2\nS: -ERR\n", act) == ("", "USER")
 
 
 def test_a_noop_is_answered() -> None:
