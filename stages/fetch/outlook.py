@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from stages.fetch.plan import Limit, Listed, Memory, Plan, Rules, Stays, Step, Wanted, plan
+from stages.fetch.plan import Listed, Memory, Plan, Rules, Stays, Step, Wanted, plan
 
 
 class Fate(enum.StrEnum):
@@ -52,7 +52,6 @@ class Outlook:
     `doubt` says why UIDLs would not be trusted. `is_first`: nothing was ever had of this maildrop, nor was it listed.
     """
 
-    limit: Limit
     messages: Sequence[Foreseen]
     doubt: str | None
     is_first: bool
@@ -66,7 +65,6 @@ def foresee(listing: Sequence[Listed], *, memory: Memory, rules: Rules, now: dat
     """Say what the next session would do with each message."""
     made = plan(listing, memory=memory, rules=rules, now=now)
     return Outlook(
-        limit=rules.limit,
         messages=list(_foreseen(listing, made, memory=memory)),
         doubt=made.doubt or ("a comparison is under way" if made.round else None),
         is_first=memory.state.listed_messages is None and not memory.entries,
