@@ -14,6 +14,7 @@ from spool.route import Route
 from spool.segments import LARGE_OCTETS
 from spool.settlement import Verdict
 from stages.fetch.events import PollFailed
+from stages.fetch.plan import BREAKS_AT_MOST
 from tests.support.attempts import A, B, attempt, submitting
 from tests.support.dropping import FILE, drop, refused, spool_at, work
 from tests.support.spools import admit, arrival, make_ready
@@ -48,9 +49,17 @@ def make_sample(directory: Path) -> Spool:
 def _poll(spool: Spool) -> None:
     """What polls and the relay have told."""
     now = spool.now()
-    left = Left(uidl=Uidl(b"7"), octets=10**9, why=Why.OVERSIZE, limit_octets=10**6, limit_source="SIZE of the relay")
+    oversize = Left(
+        uidl=Uidl(b"7"),
+        octets=10**9,
+        why=Why.OVERSIZE,
+        limit_octets=10**6,
+        limit_source="SIZE of the relay",
+        reported_at=now,
+    )
+    broken = Left(uidl=Uidl(b"8"), octets=1000, why=Why.BROKEN, breaks=BREAKS_AT_MOST, tried_at=now)
     accounts, route = Accounts(spool), Route(spool)
-    accounts.leave(ACCOUNT, [left])
+    accounts.leave(ACCOUNT, [oversize, broken])
     accounts.save(
         AccountState(
             name=ACCOUNT,

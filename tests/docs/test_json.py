@@ -16,9 +16,11 @@ from spool.opening import open_spool, take_stage
 from spool.queue_id import QueueId
 from spool.states import State
 from tests.docs.markdown import REFERENCE, code_of, rows, sections
+from tests.docs.sample_servers import NAMES, sample_servers
 from tests.docs.sample_spool import ACCOUNT, make_sample
 from tests.docs.typed import commands
 from tests.support.connector import account, configure
+from tests.support.processes import free_port
 
 Types = Mapping[str, frozenset[str]]
 Printed = Callable[[str], list[object]]
@@ -81,15 +83,17 @@ def observed(values: list[object]) -> Types:
 
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
-    """A configured connector with a spool in which much has happened, and one with an empty spool."""
-    much, nothing = tmp_path_factory.mktemp("much"), tmp_path_factory.mktemp("nothing")
-    for place in (much, nothing):
-        configure(place, smtp_port=25, accounts=[account(ACCOUNT, 110), account("other", 110)])
-    open_spool(nothing / "spool").close()
+    """Connectors: with a spool in which much has happened, with an empty one, with one whose index is lost."""
+    much, nothing, lost = (tmp_path_factory.mktemp(name) for name in ("much", "nothing", "lost"))
+    for place in (nothing, lost):
+        configure(place, smtp_port=free_port(), accounts=[account(ACCOUNT, free_port()), account("other", free_port())])
+        open_spool(place / "spool").close()
+    (lost / "spool/index.sqlite3").write_bytes(b"")
     sample = make_sample(much)
     sample.layout.badmail_message(QueueId("0" * 18)).write_bytes(b"a problem for `spool verify`")
-    with take_stage(sample, Stage.VALIDATE):  # so that a stage has a process
-        yield [much, nothing]
+    with sample_servers(much) as servers, take_stage(sample, Stage.VALIDATE):  # so that a stage has a process
+        configure(much, smtp_port=servers.smtp_port, accounts=servers.accounts)
+        yield [much, nothing, lost]
     sample.close()
 
 
@@ -102,7 +106,7 @@ def printed(places: list[Path], capsys: pytest.CaptureFixture[str]) -> Printed:
         for place in places:
             run_command(["--config", str(place / "pop3connector.toml"), *arguments, "--json"])
             text = capsys.readouterr().out
-            # A message is in one of the two spools: about the other nothing is printed.
+            # A message is in one of the spools: about the others nothing is printed.
             found += map(json.loads, text.splitlines() if arguments[0] == "events" else filter(None, [text]))
         return found
 
@@ -111,6 +115,10 @@ def printed(places: list[Path], capsys: pytest.CaptureFixture[str]) -> Printed:
         match command:
             case ["spool", "ls"]:
                 return ask(*command, "--all")
+            case ["check"]:
+                return [*ask(*command), *ask(*command, "--connect")]
+            case ["probe"]:
+                return [told for name in NAMES for told in ask(*command, name)]
             case ["events"]:
                 return ask(*command, "--level", "debug")
             case [folder, "show"]:
