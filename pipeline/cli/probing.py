@@ -17,9 +17,9 @@ from pipeline.exit_codes import ExitCode
 from pipeline.lookout import View, limit_in_force, limit_text, reading_if_any, remembered, view
 from spool.safe_text import safe_text
 from stages.certificates import Certificate, read_certificate
-from stages.errors import PeerSaidNo
 from stages.fetch.outlook import Fate, Foreseen
 from stages.fetch.plan import Limit
+from stages.fetch.trouble import Trouble, trouble_of
 from stages.fetch.visit import Sight, visit
 from stages.pop3.replies import Capabilities
 from stages.settings import AccountSettings, Oversize, Settings
@@ -46,10 +46,11 @@ def probe(settings: Settings, name: str, *, json: bool) -> None:
         print_json(_as_json(seen))
     else:
         _print(seen)
-    if isinstance(sight.error, PeerSaidNo) and sight.error.code == "IN-USE":
-        raise CommandFailed(ExitCode.TEMPORARY, f"the maildrop is in use, by fetch perhaps: {sight.error.said}")
-    if sight.error is not None:
-        raise sight.error
+    if sight.error is None:
+        return
+    if trouble_of(sight.error) is Trouble.IN_USE:
+        raise CommandFailed(ExitCode.TEMPORARY, f"the maildrop is in use, by fetch perhaps: {sight.error}")
+    raise sight.error
 
 
 def account_named(settings: Settings, name: str) -> AccountSettings:

@@ -139,6 +139,13 @@ def test_mail_that_would_be_fetched_although_it_stays_is_offered_for_adoption(tm
         offer = "3 messages are there already; 'pop3connector accounts adopt sales' marks them as had"
         assert offer in connector.run("probe", "sales").stdout
         assert offer in connector.run("check", "--connect").stdout
+        assert connector.run("accounts", "adopt", "sales").returncode == 0
+        done = connector.run("probe", "sales")
+        assert ("adopt" in done.stdout, done.stdout.count("  had\n")) == (False, 3)
+
+
+def test_what_was_fetched_once_is_offered_no_more(tmp_path: Path) -> None:
+    with at_server(tmp_path, maildrop(*MAIL), leave_on_server=True) as connector:
         connector.drain()
         assert "adopt" not in connector.run("probe", "sales").stdout
 
