@@ -33,7 +33,7 @@ class Sight:
 
     `greeting` is the line with its +OK or -ERR. `is_trusted`: the certificate in `tls` is what the configuration wants.
     `offered` are the capabilities before the login, under TLS where TLS is asked for, `capabilities` those after it.
-    `mechanism` is the one tried. A server without UIDL (`has_uidl`) lists every message without one.
+    `mechanism` is the one that logged us in. A server without UIDL (`has_uidl`) lists every message without one.
     """
 
     greeting: str | None = None
@@ -81,11 +81,8 @@ async def _look(account: AccountSettings, sight: Sight, *, timeout: float) -> No
         sight.offered = client.capabilities
         if isinstance(secret, StageError):
             raise secret
-        try:
-            await client.login(secret)
-        finally:
-            sight.mechanism = client.mechanism or None
-        sight.capabilities = client.capabilities
+        await client.login(secret)
+        sight.mechanism, sight.capabilities = client.mechanism, client.capabilities
         await _list(client, sight)
         await client.quit()
     except (PeerSaidNo, OperatorMustAct):  # the connection still stands

@@ -64,7 +64,7 @@ class CommandRefused(PeerSaidNo):
 
 
 class Pop3Client:
-    """One session. Made by `open`."""
+    """One session. Made by `open`. `mechanism` is the one that logged us in: `APOP`, `USER`."""
 
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
@@ -109,12 +109,12 @@ class Pop3Client:
     async def login(self, credentials: Credentials) -> None:
         """Log in, and ask for the capabilities again: RFC 2449 section 3 lets them differ once the mailbox is known."""
         offer = Offer(greeting=self.greeting, is_tls=self.is_tls)
-        wanted = auth.login(credentials, offer)
-        self.mechanism = wanted[0].shown.partition(" ")[0]
-        for command in wanted:
+        made_of = auth.login(credentials, offer)
+        for command in made_of:
             reply = await self._conversation.ask(command)
             if not reply.ok:
                 raise LoginRefused("login refused", reply.text, code=replies.response_code(reply.text))
+        self.mechanism = made_of[0].shown.partition(" ")[0]
         if self.capabilities.was_told:
             self.capabilities = await self._ask_capabilities()
 

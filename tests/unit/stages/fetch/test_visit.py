@@ -83,7 +83,7 @@ def test_capabilities_are_kept_from_before_and_after_the_login() -> None:
 def test_a_refused_login_leaves_what_was_learned_and_says_quit() -> None:
     sight = seen(OPENING + "C: USER sales\nS: +OK\nC: PASS secret\nS: -ERR [AUTH] no\nC: QUIT\nS: +OK\n")
     assert isinstance(sight.error, LoginRefused)
-    assert (sight.greeting, sight.offered, sight.mechanism) == ("+OK ready", Capabilities(), "USER")
+    assert (sight.greeting, sight.offered, sight.mechanism) == ("+OK ready", Capabilities(), None)
     assert (sight.capabilities, sight.size, sight.listing) == (None, None, None)
 
 
