@@ -24,11 +24,20 @@ class TlsMode(StrEnum):
 
 
 class AuthMethod(StrEnum):
-    """How an account logs in; `BASIC` is USER and PASS."""
+    """How an account logs in; `BASIC` is USER and PASS, `SPA` is Microsoft's word for NTLM."""
 
     AUTO = "auto"
     BASIC = "basic"
     APOP = "apop"
+    SPA = "spa"
+    NTLM = "ntlm"
+    PLAIN = "plain"
+    LOGIN = "login"
+    CRAM_MD5 = "cram-md5"
+    SCRAM_SHA_1 = "scram-sha-1"
+    SCRAM_SHA_256 = "scram-sha-256"
+    XOAUTH2 = "xoauth2"
+    OAUTHBEARER = "oauthbearer"
 
 
 class Oversize(StrEnum):

@@ -16,9 +16,6 @@ from pipeline.config import grammar
 from stages.secret import Secret
 from stages.settings import AuthMethod, InvalidReversePath, Oversize, TlsMode
 
-AUTH_NOT_YET = frozenset(
-    {"spa", "ntlm", "plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256", "xoauth2", "oauthbearer"}
-)
 PASSWORD_KEYS = ("password", "password_file", "password_env", "password_command", "password_credential")
 
 
@@ -48,7 +45,7 @@ Fingerprints = Annotated[tuple[str, ...], PlainValidator(grammar.fingerprints)]
 Owners = Annotated[frozenset[int], PlainValidator(grammar.owner_uids)]
 Password = Annotated[Secret, PlainValidator(grammar.secret)]
 Tls = Annotated[TlsMode, PlainValidator(grammar.choice(TlsMode))]
-Auth = Annotated[AuthMethod, PlainValidator(grammar.choice(AuthMethod, later=AUTH_NOT_YET))]
+Auth = Annotated[AuthMethod, PlainValidator(grammar.choice(AuthMethod))]
 OversizeRule = Annotated[Oversize, PlainValidator(grammar.choice(Oversize))]
 RelayProtocol = Annotated[Protocol, PlainValidator(grammar.choice(Protocol, later=frozenset({"lmtp"})))]
 ReversePathRule = Annotated[InvalidReversePath, PlainValidator(grammar.choice(InvalidReversePath))]

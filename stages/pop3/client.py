@@ -6,9 +6,9 @@ The order of calls is that of RFC 1939: `open` (connection, greeting, STLS, CAPA
 **Invariants:** with STARTTLS nothing but STLS is said before TLS, and nothing learned before TLS is used after it but
 the greeting. No command is pipelined to a server that does not list PIPELINING.
 
-**Failures:** `NetworkError` (try later), `PeerBroke` (drop the connection), `PeerSaidNo` (`GreetingRefused`,
-`StlsRefused`, `LoginRefused`, `CommandRefused`; the connection still stands), `LoginImpossible` (operator). `close`
-is due after each.
+**Failures:** `NetworkError` (try later; `LoginCut` and `CapabilitiesCut` tell in answer to what the server hung up),
+`PeerBroke` (drop the connection), `PeerSaidNo` (`GreetingRefused`, `StlsRefused`, `LoginRefused`, `CommandRefused`; the
+connection still stands), `LoginImpossible` and `SecretUnusable` (operator). `close` is due after each.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from pathlib import Path
 
 from stages.errors import NetworkError, PeerBroke, PeerSaidNo
 from stages.pop3 import auth, commands, replies, retrieval
-from stages.pop3.auth import Credentials, Offer
+from stages.pop3.auth import Credentials, Offer, Way
 from stages.pop3.commands import Command
 from stages.pop3.conversation import Conversation, Trace
+from stages.pop3.login import Attempt
 from stages.pop3.protocol import MessageOctets, Reply
 from stages.pop3.replies import Capabilities, MaildropSize
 from stages.pop3.retrieval import ONE_BY_ONE, Retrieval, RetrievalEvent, Window
 from stages.settings import TlsMode
-from stages.stream import Stream, TlsFacts, TlsSettings
+from stages.stream import ConnectionLost, Stream, TlsFacts, TlsSettings
 
 MAX_HEADER_OCTETS = 1024 * 1024
 
@@ -56,7 +57,22 @@ class StlsRefused(PeerSaidNo):
 
 
 class LoginRefused(PeerSaidNo):
-    """The server did not let us in; `code` tells `AUTH` (wrong credentials) from `IN-USE` or `SYS/TEMP`."""
+    """The server did not let us in; `code` tells `AUTH` (wrong credentials) from `IN-USE` or `SYS/TEMP`.
+
+    `way` is the one that was tried last; `remarks` stand in the text, in brackets.
+    """
+
+    def __init__(self, way: Way, *, remarks: Sequence[str], reply: Reply) -> None:
+        self.way = way
+        super().__init__(f"login refused ({'; '.join(remarks)})", reply.text, code=replies.response_code(reply.text))
+
+
+class LoginCut(NetworkError):
+    """The server hung up in answer to the credentials: some do so instead of saying that they are wrong."""
+
+
+class CapabilitiesCut(NetworkError):
+    """The server hung up in answer to CAPA: it may do without (`open` with `ask_capabilities=False`)."""
 
 
 class CommandRefused(PeerSaidNo):
@@ -64,28 +80,34 @@ class CommandRefused(PeerSaidNo):
 
 
 class Pop3Client:
-    """One session. Made by `open`. `mechanism` is the one that logged us in: `APOP`, `USER`."""
+    """One session. Made by `open`. `mechanism` is the one that logged us in: `SCRAM-SHA-256`, `APOP`, `USER`."""
 
-    def __init__(self, conversation: Conversation) -> None:
+    def __init__(self, conversation: Conversation, endpoint: Pop3Endpoint) -> None:
         self._conversation = conversation
+        self._endpoint = endpoint
         self.greeting = b""
         self.capabilities = Capabilities()
         self.mechanism = ""
 
     @classmethod
-    async def open(cls, endpoint: Pop3Endpoint, *, timeout: float, trace: Trace | None = None) -> Pop3Client:
+    async def open(
+        cls, endpoint: Pop3Endpoint, *, timeout: float, trace: Trace | None = None, ask_capabilities: bool = True
+    ) -> Pop3Client:
         """Connect, read the greeting, go over to TLS where asked, ask for the capabilities.
 
-        `timeout` is the longest silence in seconds, here and in all later calls.
+        `timeout` is the longest silence in seconds, here and in all later calls. `ask_capabilities` is False for a
+        server that hangs up on the question; it is taken to have none.
         """
         tls = endpoint.trust if endpoint.tls is TlsMode.IMPLICIT else None
         stream = await Stream.connect(endpoint.host, endpoint.port, tls=tls, timeout=timeout)
-        client = cls(Conversation(stream, timeout=timeout, trace=trace))
+        client = cls(Conversation(stream, timeout=timeout, trace=trace), endpoint)
         try:
             await client._greet()
             if endpoint.tls is TlsMode.STARTTLS:
                 await client._start_tls(endpoint.trust)
-            client.capabilities = await client._ask_capabilities()
+            if ask_capabilities:
+                client.capabilities = await client._ask_capabilities()
+                await client._go_over_to_utf8()
         except BaseException:
             await client.close()
             raise
@@ -106,15 +128,22 @@ class Pop3Client:
         """What the TLS handshake came to; None without one."""
         return self._conversation.stream.tls
 
-    async def login(self, credentials: Credentials) -> None:
-        """Log in, and ask for the capabilities again: RFC 2449 section 3 lets them differ once the mailbox is known."""
-        offer = Offer(greeting=self.greeting, is_tls=self.is_tls)
-        made_of = auth.login(credentials, offer)
-        for command in made_of:
-            reply = await self._conversation.ask(command)
-            if not reply.ok:
-                raise LoginRefused("login refused", reply.text, code=replies.response_code(reply.text))
-        self.mechanism = made_of[0].shown.partition(" ")[0]
+    async def login(self, credentials: Credentials, *, prefer: str | None = None) -> None:
+        """Log in, and ask for the capabilities again: RFC 2449 section 3 lets them differ once the mailbox is known.
+
+        `prefer` is the `mechanism` that worked last time, for `auto` to begin with.
+        """
+        offer = Offer(greeting=self.greeting, is_tls=self.is_tls, capabilities=self.capabilities)
+        refused: LoginRefused | None = None
+        for way in auth.ways(credentials, offer, prefer=prefer):
+            refused = await self._try(way, credentials, offer=offer, before=refused)
+            if refused is None:
+                self.mechanism = way.value
+                break
+            if not auth.may_be_the_credentials(refused.code):
+                break
+        if refused is not None:
+            raise refused
         if self.capabilities.was_told:
             self.capabilities = await self._ask_capabilities()
 
@@ -200,9 +229,37 @@ class Pop3Client:
         await self._conversation.start_tls(trust)
 
     async def _ask_capabilities(self) -> Capabilities:
-        if not (await self._conversation.ask(commands.CAPA)).ok:
-            return Capabilities()
-        return replies.capabilities(await self._conversation.listing())
+        try:
+            if not (await self._conversation.ask(commands.CAPA)).ok:
+                return Capabilities()
+            return replies.capabilities(await self._conversation.listing())
+        except ConnectionLost as error:
+            raise CapabilitiesCut("the server hung up in answer to CAPA") from error
+
+    async def _go_over_to_utf8(self) -> None:
+        # RFC 6856 section 2: before the login. Without it some servers replace mail that has UTF-8 in its header. A
+        # server that refuses goes on as before.
+        if self.capabilities.has("UTF8"):
+            await self._conversation.ask(commands.UTF8)
+
+    async def _try(
+        self, way: Way, credentials: Credentials, *, offer: Offer, before: LoginRefused | None
+    ) -> LoginRefused | None:
+        """Try one way to log in; None: we are in. `before` is the refusal of another way."""
+        attempt = Attempt(self._conversation, credentials)
+        try:
+            reply = await attempt.make(way, greeting=self.greeting, host=self._endpoint.host, port=self._endpoint.port)
+        except ConnectionLost as error:
+            if attempt.has_answered:
+                raise LoginCut(f"the server hung up in answer to the login ({way.value})") from error
+            if before is not None:  # it hangs up behind its refusal
+                raise before from error
+            raise
+        if reply.ok:
+            return None
+        tried = way.value if before is None else f"{way.value}, after {before.way.value} was refused"
+        remarks = [tried, attempt.refusal, auth.advice(credentials, offer, refused=way)]
+        return LoginRefused(way, remarks=[remark for remark in remarks if remark], reply=reply)
 
     async def _must(self, command: Command) -> Reply:
         reply = await self._conversation.ask(command)

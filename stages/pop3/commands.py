@@ -1,10 +1,11 @@
 """The commands of RFC 1939 and its extensions, each with what its positive reply brings along.
 
-**Invariants:** a command is one line; a secret in it is marked, and neither `repr` nor `shown` contains it.
+**Invariants:** a command is one line; the secrets in it are marked, and neither `repr` nor `shown` contains them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -12,7 +13,9 @@ from stages.errors import OurBug
 
 MAX_CAPA_LINES = 1_000
 MAX_LISTING_LINES = 1_000_000
-_MASK = b"***"
+MASK = b"***"
+CANCEL = b"*"  # RFC 5034 section 4: in place of a response
+_MAX_AUTH_OCTETS = 255  # RFC 5034 section 4: the whole line of an AUTH with an initial response
 
 
 class Follow(Enum):
@@ -25,12 +28,16 @@ class Follow(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """One command line, without its CRLF. A listing of more than `max_lines` lines breaks the protocol."""
+    """One command line, without its CRLF. A listing of more than `max_lines` lines breaks the protocol.
+
+    `takes_challenges`: before its reply the server may send lines that want a response (RFC 5034).
+    """
 
     line: bytes = field(repr=False)
     follow: Follow = Follow.NOTHING
     max_lines: int = 0
-    secret: bytes = field(default=b"", repr=False)
+    takes_challenges: bool = False
+    secrets: tuple[bytes, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if any(octet in self.line for octet in b"\r\n\0"):
@@ -42,8 +49,15 @@ class Command:
         return self.masked(self.line).decode("ascii", errors="backslashreplace")
 
     def masked(self, text: bytes) -> bytes:
-        """Return `text`, ours or the server's echo, without this command's secret."""
-        return text.replace(self.secret, _MASK) if self.secret else text
+        """Return `text`, ours or the server's echo, without this command's secrets."""
+        return masked(text, self.secrets)
+
+
+def masked(text: bytes, secrets: Iterable[bytes]) -> bytes:
+    """Return `text` without any of the secrets, whatever they have in common."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return text
 
 
 GREETING = Command(line=b"")  # stands for the connection itself, whose "reply" is the greeting
@@ -52,6 +66,7 @@ STLS = Command(line=b"STLS")
 STAT = Command(line=b"STAT")
 LIST = Command(line=b"LIST", follow=Follow.LISTING, max_lines=MAX_LISTING_LINES)
 UIDL = Command(line=b"UIDL", follow=Follow.LISTING, max_lines=MAX_LISTING_LINES)
+UTF8 = Command(line=b"UTF8")
 NOOP = Command(line=b"NOOP")
 QUIT = Command(line=b"QUIT")
 
@@ -63,12 +78,30 @@ def user(name: bytes) -> Command:
 
 def password(secret: bytes) -> Command:
     """RFC 1939 section 7: the second half of a login (PASS)."""
-    return Command(line=b"PASS " + secret, secret=secret)
+    return Command(line=b"PASS " + secret, secrets=(secret,))
 
 
 def apop(name: bytes, digest: bytes) -> Command:
     """RFC 1939 section 7: a login without the password in clear."""
-    return Command(line=b"APOP " + name + b" " + digest, secret=digest)
+    return Command(line=b"APOP " + name + b" " + digest, secrets=(digest,))
+
+
+def auth(mechanism: str, *, secrets: tuple[bytes, ...]) -> Command:
+    """RFC 5034: a login by SASL, the mechanism alone on the line. `secrets` are what no reply may show."""
+    return Command(line=b"AUTH " + mechanism.encode("ascii"), takes_challenges=True, secrets=secrets)
+
+
+def auth_at_once(mechanism: str, response: bytes, *, secrets: tuple[bytes, ...]) -> Command | None:
+    """RFC 5034 section 4: AUTH with an initial response, already encoded; None where that line would be too long."""
+    line = b"AUTH " + mechanism.encode("ascii") + b" " + (response or b"=")
+    if len(line) + 2 > _MAX_AUTH_OCTETS:
+        return None
+    return Command(line=line, takes_challenges=True, secrets=(*secrets, response))
+
+
+def response(line: bytes, *, secrets: tuple[bytes, ...]) -> Command:
+    """A response that stands where a command does: some servers answer a bare AUTH with +OK and go on."""
+    return Command(line=line, takes_challenges=True, secrets=(*secrets, line))
 
 
 def list_of(number: int) -> Command:

@@ -14,9 +14,10 @@ from typing import Literal
 
 from spool.safe_text import safe_text
 from stages.errors import OurBug
-from stages.pop3.commands import Command
+from stages.pop3.commands import CANCEL, MASK, Command
 from stages.pop3.protocol import (
     Broken,
+    Challenge,
     Event,
     ListingEnd,
     ListingLine,
@@ -27,9 +28,9 @@ from stages.pop3.protocol import (
 )
 from stages.stream import ConnectionLost, Stream, TlsSettings
 
-# Told each line that is said, "C" or "S" and the line: secrets masked, listings and messages as a count.
+# Told each line that is said, "C" or "S" and the line: secrets masked, listings, messages and challenges as a count.
 Trace = Callable[[Literal["C", "S"], str], None]
-Answer = Reply | ListingLine | ListingEnd | MessageOctets | MessageEnd
+Answer = Reply | Challenge | ListingLine | ListingEnd | MessageOctets | MessageEnd
 
 
 class Conversation:
@@ -90,6 +91,28 @@ class Conversation:
         await self.send(command)
         return await self.reply()
 
+    async def ask_in_turns(self, command: Command) -> Reply | Challenge:
+        """Send a command that takes challenges and return its reply or the first of them."""
+        await self.be_idle()
+        await self.send(command)
+        return await self._reply_or_challenge()
+
+    async def respond(self, line: bytes) -> Reply | Challenge:
+        """Answer a challenge, with a response already encoded or `CANCEL`; return what the server says to it."""
+        if self.stream.buffered():  # nothing may lie there: it is not the answer to what was not sent yet
+            await self._receive()
+        if self._events:
+            await self.next()
+        octets = self._core.respond(line)
+        if self._trace is not None:
+            self._trace("C", (line if line == CANCEL else MASK).decode("ascii"))
+        await self.stream.write(octets, timeout=self.timeout)
+        return await self._reply_or_challenge()
+
+    def masked(self, text: bytes) -> bytes:
+        """Return `text` without whatever was said as a secret in this session."""
+        return self._core.masked(text)
+
     async def start_tls(self, trust: TlsSettings) -> None:
         """Shake hands. An event that is there already was sent in clear text behind the +OK to STLS, and is fatal."""
         if self._events:
@@ -103,6 +126,12 @@ class Conversation:
             lines.append(event.line)
         return lines
 
+    async def _reply_or_challenge(self) -> Reply | Challenge:
+        event = await self.next()
+        if not isinstance(event, Reply | Challenge):
+            raise OurBug(f"a reply or a challenge was due, not {type(event).__name__}")
+        return event
+
     async def _receive(self) -> None:
         data = await self.stream.read(timeout=self.timeout)
         if not data:
@@ -112,7 +141,9 @@ class Conversation:
     def _trace_answer(self, event: Answer, trace: Trace) -> None:
         match event:
             case Reply():
-                trace("S", f"{'+OK' if event.ok else '-ERR'} {safe_text(event.text)}".rstrip())
+                trace("S", f"{'+OK' if event.ok else '-ERR'} {safe_text(self.masked(event.text))}".rstrip())
+            case Challenge():
+                trace("S", f"+ ({len(event.text)} octets)")
             case ListingEnd():
                 trace("S", f"({event.lines} lines)")
             case MessageEnd():

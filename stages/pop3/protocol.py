@@ -2,11 +2,13 @@
 
 The driver calls `send` for each command and writes what it returns; it calls `receive` with whatever the network gave
 and acts on the events, in order. Several commands may be outstanding (RFC 2449 section 6.6, PIPELINING); replies
-belong to them in the order of sending.
+belong to them in the order of sending. A `Challenge` wants a response, which the driver passes through `respond`.
 
 **Invariants:** however the octets are cut into pieces, the events say the same (only the cuts between `MessageOctets`
 differ). A message ends at CRLF `.` CRLF and at nothing else: a bare LF or CR never ends a line, so that no sender can
-end his message early and forge the replies behind it. What is not asked for is never taken for an answer.
+end his message early and forge the replies behind it. What is not asked for is never taken for an answer: a challenge
+belongs to a command that takes challenges, and nothing may follow it before its response. What was said as a secret
+is masked in the replies to the command that said it, and in every `Broken`.
 
 **Failures:** the server's breach is the event `Broken`, always the last one: the core is dead after it.
 """
@@ -14,14 +16,16 @@ end his message early and forge the replies behind it. What is not asked for is 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import assert_never
 
-from stages.errors import ProtocolViolation
+from spool.safe_text import safe_text
+from stages.errors import OurBug, ProtocolViolation
 from stages.lines import LineBuffer
-from stages.pop3.commands import GREETING, Command, Follow
+from stages.pop3.commands import CANCEL, GREETING, Command, Follow, masked
 
 TERMINATOR = b"\r\n.\r\n"
+MAX_CHALLENGES = 6  # the longest mechanism has three
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,13 @@ class Reply:
     command: Command
     ok: bool
     text: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenge:
+    """A line of AUTH that wants a response; `text` is what follows the `+`, still encoded (RFC 5034 section 4)."""
+
+    text: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +86,7 @@ class Broken:
     error: ProtocolViolation
 
 
-Event = Reply | ListingLine | ListingEnd | MessageOctets | MessageEnd | Broken
+Event = Reply | Challenge | ListingLine | ListingEnd | MessageOctets | MessageEnd | Broken
 
 
 class Pop3Protocol:
@@ -90,6 +101,9 @@ class Pop3Protocol:
         self._is_at_message_start = False
         self._has_unstuffed_dots = False
         self._is_broken = False
+        self._challenges = 0
+        self._is_response_due = False
+        self._secrets: set[bytes] = set()
 
     @property
     def outstanding(self) -> int:
@@ -99,7 +113,21 @@ class Pop3Protocol:
     def send(self, command: Command) -> bytes:
         """Note that an answer to `command` is due; return the octets to write."""
         self._expected.append(command)
+        self._secrets.update(command.secrets)
         return command.line + b"\r\n"
+
+    def respond(self, line: bytes) -> bytes:
+        """Answer the challenge that is due, with a response already encoded or `CANCEL`; return the octets to write."""
+        if not self._is_response_due:
+            raise OurBug("a response to no challenge")
+        self._is_response_due = False
+        if line != CANCEL:
+            self._secrets.add(line)
+        return line + b"\r\n"
+
+    def masked(self, text: bytes) -> bytes:
+        """Return `text` without whatever was said as a secret in this session."""
+        return masked(text, self._secrets)
 
     def receive(self, data: bytes) -> list[Event]:
         """Take what the network gave; return what it means so far."""
@@ -112,8 +140,13 @@ class Pop3Protocol:
                 pass
         except ProtocolViolation as error:
             self._is_broken = True
-            events.append(Broken(error=error))
+            events.append(Broken(error=self._without_secrets(error)))
         return events
+
+    def _without_secrets(self, error: ProtocolViolation) -> ProtocolViolation:
+        said = error.said.encode()
+        shown = masked(said, [safe_text(secret, len(secret) * 4).encode() for secret in self._secrets])
+        return error if shown == said else ProtocolViolation(error.what, shown)
 
     def _advance(self, events: list[Event]) -> bool:
         """Read one unit; False when that takes more octets."""
@@ -128,7 +161,7 @@ class Pop3Protocol:
                 assert_never(self._reading)
 
     def _read_reply(self, events: list[Event]) -> bool:
-        if not self._expected:
+        if not self._expected or self._is_response_due:
             if self._buffer:
                 raise ProtocolViolation("octets that nobody asked for", self._buffer.head(200))
             return False
@@ -138,12 +171,15 @@ class Pop3Protocol:
         command = self._expected[0]
         # RFC 1939 section 3 wants upper case; a server that writes +Ok is understood all the same.
         status = line[:4].upper()
+        if command.takes_challenges and (line == b"+" or line.startswith(b"+ ")):
+            self._take_challenge(line[1:].strip(), events)
+            return True
         if status.startswith(b"+OK"):
-            reply = Reply(command=command, ok=True, text=command.masked(line[3:].strip()))
+            reply = Reply(command=command, ok=True, text=self._shown(line[3:].strip()))
         elif status == b"-ERR":
-            reply = Reply(command=command, ok=False, text=command.masked(line[4:].strip()))
+            reply = Reply(command=command, ok=False, text=self._shown(line[4:].strip()))
         else:
-            raise ProtocolViolation("neither +OK nor -ERR", command.masked(line))
+            raise ProtocolViolation("neither +OK nor -ERR", self.masked(line))
         events.append(reply)
         if reply.ok and command.follow is not Follow.NOTHING:
             self._reading = command.follow
@@ -152,7 +188,20 @@ class Pop3Protocol:
             self._has_unstuffed_dots = False
         else:
             self._expected.popleft()
+            self._challenges = 0
         return True
+
+    def _take_challenge(self, text: bytes, events: list[Event]) -> None:
+        self._challenges += 1
+        if self._challenges > MAX_CHALLENGES:
+            raise ProtocolViolation("challenges without end")
+        self._is_response_due = True
+        events.append(Challenge(text=text))
+
+    def _shown(self, text: bytes) -> bytes:
+        """The text of a reply as it may be shown. Only that to a login: the figures of others may look like secrets."""
+        command = self._expected[0]
+        return self.masked(text) if command.secrets else text
 
     def _read_listing_line(self, events: list[Event]) -> bool:
         line = self._buffer.next_line()
