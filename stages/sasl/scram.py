@@ -72,4 +72,4 @@ def _check_iterations(server_first: str, mechanism: Mechanism) -> None:
 
 
 def _text(error: ScramException) -> str:
-    return safe_text(str(error).encode(errors="replace"), 100)
+    return safe_text(str(error.args[0]).encode(errors="replace"), 100).removesuffix(".")

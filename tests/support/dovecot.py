@@ -36,7 +36,7 @@ ssl = yes
 ssl_cert = <{root}/server.pem
 ssl_key = <{root}/server.pem
 disable_plaintext_auth = no
-auth_mechanisms = plain login apop cram-md5
+auth_mechanisms = {mechanisms}
 auth_failure_delay = 0
 mail_location = maildir:{root}/mail/%u
 mail_fsync = never
@@ -48,8 +48,10 @@ default_internal_group = {internal_group}
 default_login_user = {login_user}
 passdb {{
   driver = passwd-file
+  mechanisms = {password_mechanisms}
   args = scheme=PLAIN {root}/passwd
 }}
+{oauth2}
 userdb {{
   driver = static
   args = uid={owner_uid} gid={owner_gid} home={root}/mail/%u
@@ -76,6 +78,23 @@ service anvil {{
 {chroot}}}
 service stats {{
 {chroot}}}
+"""
+
+_PASSWORD_MECHANISMS = "plain login apop cram-md5 scram-sha-1 scram-sha-256"
+_TOKEN_MECHANISMS = "xoauth2 oauthbearer"
+_OAUTH2 = """
+passdb {{
+  driver = oauth2
+  mechanisms = {mechanisms}
+  args = {root}/oauth2.conf
+}}
+"""
+_OAUTH2_SETTINGS = """
+introspection_mode = post
+introspection_url = http://127.0.0.1:{port}/introspect
+username_attribute = username
+active_attribute = active
+active_value = true
 """
 
 
@@ -119,8 +138,12 @@ class Dovecot:
 
 
 @contextmanager
-def dovecot(users: Mapping[str, str]) -> Iterator[Dovecot]:
-    """Run Dovecot with these users (name to password) and empty maildrops, until the block is left."""
+def dovecot(users: Mapping[str, str], *, introspection_port: int | None = None) -> Iterator[Dovecot]:
+    """Run Dovecot with these users (name to password) and empty maildrops, until the block is left.
+
+    A password may be given as it is stored, with its `{SCHEME}` in front. With an introspection server there are
+    logins by token too.
+    """
     program = require("dovecot", "dovecot-pop3d")
     _refuse_another_than_2_3(program)
     # Not below pytest's directories: these are 0700, their paths too long for Dovecot's sockets.
@@ -133,6 +156,7 @@ def dovecot(users: Mapping[str, str]) -> Iterator[Dovecot]:
         _write_users(root, users, owner=owner)
         configuration = root / "dovecot.conf"
         facts = _identities(owner) | {"root": root, "port": port, "tls_port": tls_port}
+        facts |= _logins(root, introspection_port)
         configuration.write_text(_CONFIGURATION.format(**facts))
         with running([program, "-F", "-c", str(configuration)]) as process:
             server = Dovecot(
@@ -168,13 +192,27 @@ def _write_certificates(root: Path) -> None:
 
 
 def _write_users(root: Path, users: Mapping[str, str], *, owner: pwd.struct_passwd) -> None:
-    (root / "passwd").write_text("".join(f"{user}:{{PLAIN}}{password}\n" for user, password in users.items()))
+    stored = {
+        user: password if password.startswith("{") else f"{{PLAIN}}{password}" for user, password in users.items()
+    }
+    (root / "passwd").write_text("".join(f"{user}:{password}\n" for user, password in stored.items()))
     (root / "mail").mkdir()
     for user in users:
         for folder in ("", "tmp", "new", "cur"):
             path = root / "mail" / user / folder
             path.mkdir()
             os.chown(path, owner.pw_uid, owner.pw_gid)
+
+
+def _logins(root: Path, introspection_port: int | None) -> dict[str, object]:
+    if introspection_port is None:
+        return {"mechanisms": _PASSWORD_MECHANISMS, "password_mechanisms": _PASSWORD_MECHANISMS, "oauth2": ""}
+    (root / "oauth2.conf").write_text(_OAUTH2_SETTINGS.format(port=introspection_port))
+    return {
+        "mechanisms": f"{_PASSWORD_MECHANISMS} {_TOKEN_MECHANISMS}",
+        "password_mechanisms": _PASSWORD_MECHANISMS,
+        "oauth2": _OAUTH2.format(mechanisms=_TOKEN_MECHANISMS, root=root),
+    }
 
 
 def _identities(owner: pwd.struct_passwd) -> dict[str, object]:

@@ -30,9 +30,9 @@ class Acceptor(Protocol):
 class ScramAcceptor:
     """scramp's own server; `password` is what it has stored for every user."""
 
-    def __init__(self, mechanism: str, password: str) -> None:
+    def __init__(self, mechanism: str, password: str, *, iterations: int = 4096) -> None:
         made = scramp.ScramMechanism(mechanism)
-        stored = made.make_auth_info(password)
+        stored = made.make_auth_info(password, iteration_count=iterations)
         self._server = made.make_server(lambda _username: stored)
         self._round = 0
 

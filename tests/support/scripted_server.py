@@ -7,6 +7,7 @@ are escapes. Other lines:
     # ...      a comment
     STARTTLS   the server side of a TLS handshake, with the context that was given
     CUT        the connection is aborted
+    ANYTHING   a line of the client's, whatever it says: for what has a random part
     SILENT     nothing more is said; the client must hang up without another word
 
 At the end of the script the connection is closed. A client that hangs up where a `C: ` line is due fails the test.
@@ -35,6 +36,7 @@ class Step(Enum):
     EXPECT = "C"
     STARTTLS = "STARTTLS"
     CUT = "CUT"
+    ANYTHING = "ANYTHING"
     SILENT = "SILENT"
 
 
@@ -119,6 +121,8 @@ class ScriptedServer:
                     if heard != line.octets:
                         self.problems.append(f"expected {line.octets!r}, heard {heard!r}")
                         return
+                case Step.ANYTHING:
+                    await reader.readuntil(b"\r\n")
                 case Step.STARTTLS:
                     if self._tls is None:
                         raise ValueError("a script with STARTTLS and no TLS context")

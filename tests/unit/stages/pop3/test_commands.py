@@ -28,3 +28,25 @@ def test_an_apop_digest_is_not_shown() -> None:
 
 def test_a_name_beyond_ascii_is_shown_escaped() -> None:
     assert commands.user("ä".encode()).shown == r"USER \xc3\xa4"
+
+
+def test_an_initial_response_is_not_shown() -> None:
+    command = commands.auth_at_once("PLAIN", b"AGEAYg==", secrets=(b"b",))
+    assert command is not None
+    assert command.line == b"AUTH PLAIN AGEAYg=="
+    assert command.shown == "AUTH PLAIN ***"
+    assert "AGEAYg" not in repr(command)
+
+
+def test_an_empty_initial_response_is_an_equals_sign() -> None:
+    """RFC 5034 section 4."""
+    command = commands.auth_at_once("X", b"", secrets=())
+    assert command is not None
+    assert command.line == b"AUTH X ="
+
+
+def test_an_initial_response_fits_into_255_octets_or_is_not_sent() -> None:
+    """RFC 5034 section 4; the line end counts."""
+    fits = 255 - len(b"AUTH XOAUTH2 \r\n")
+    assert commands.auth_at_once("XOAUTH2", b"A" * fits, secrets=()) is not None
+    assert commands.auth_at_once("XOAUTH2", b"A" * (fits + 1), secrets=()) is None

@@ -1,6 +1,7 @@
 """Every dialogue file, spoken through the client with a server that follows it line by line.
 
-`#do:` names the steps of the client, `#outcome:` what they must come to, a line each. Every file is spoken with the
+`#do:` names the steps of the client, `#outcome:` what they must come to, a line each. `#login:` gives what `login` uses
+besides alice and her password `secret`: `auth=`, `password=`, `token=`, `prefer=`. Every file is spoken with the
 server's lines whole and octet by octet; those that say `#chunks: whole` test what lies in one piece with the answer
 before it.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -30,11 +31,17 @@ from stages.pop3.retrieval import (
     Window,
 )
 from stages.secret import Secret
-from stages.settings import TlsMode
+from stages.settings import AuthMethod, TlsMode
 from tests.support.scripted_server import Chunking, ScriptedServer, load
 
 DIALOGUES = Path(__file__).parents[3] / "dialogues" / "pop3"
 PATIENCE = 5.0
+OPENINGS = {
+    "open": TlsMode.NONE,
+    "open-without-capa": TlsMode.NONE,
+    "open-starttls": TlsMode.STARTTLS,
+    "open-tls": TlsMode.IMPLICIT,
+}
 WINDOWS = {"retrieve": ONE_BY_ONE, "retrieve-window": Window(), "retrieve-sentinels": Window(sentinels=True)}
 
 
@@ -55,9 +62,10 @@ def cases() -> list[tuple[Path, Chunking]]:
 class Actor:
     """Does the steps of a dialogue and tells what came of each."""
 
-    def __init__(self, port: int, ca_file: Path) -> None:
+    def __init__(self, port: int, ca_file: Path, *, login: Mapping[str, str]) -> None:
         self.told: list[str] = []
         self._port = port
+        self._login = login
         self._ca_file = ca_file
         self._client: Pop3Client | None = None
         self._sizes: dict[int, int | None] = {}
@@ -77,16 +85,25 @@ class Actor:
                 await self._client.close()
 
     async def _do(self, step: str) -> None:
-        if step in {"open", "open-starttls"}:
-            tls = TlsMode.NONE if step == "open" else TlsMode.STARTTLS
-            endpoint = Pop3Endpoint(host="127.0.0.1", port=self._port, tls=tls, ca_file=self._ca_file)
-            self._client = await Pop3Client.open(endpoint, timeout=PATIENCE)
+        if step.startswith("open"):
+            endpoint = Pop3Endpoint(host="127.0.0.1", port=self._port, tls=OPENINGS[step], ca_file=self._ca_file)
+            asks = step != "open-without-capa"
+            self._client = await Pop3Client.open(endpoint, timeout=PATIENCE, ask_capabilities=asks)
             return
         client = self._client
         assert client is not None
         match step:
             case "login":
-                await client.login(Credentials(username="alice", password=Secret("secret")))
+                token = self._login.get("token")
+                credentials = Credentials(
+                    username="alice",
+                    method=AuthMethod(self._login.get("auth", "auto")),
+                    password=Secret(self._login.get("password", "secret")) if token is None else None,
+                    token=None if token is None else Secret(token),
+                )
+                await client.login(credentials, prefer=self._login.get("prefer"))
+                if self._login:
+                    self.told.append(f"in by {client.mechanism}")
             case "stat":
                 size = await client.stat()
                 self.told.append(f"{size.count} messages, {size.octets} octets")
@@ -135,9 +152,12 @@ def test_the_dialogue_comes_to_its_outcome(path: Path, chunking: Chunking, tmp_p
         authority.cert_pem.write_to_path(str(ca_file))
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         authority.issue_cert("127.0.0.1").configure_cert(tls)
-        async with ScriptedServer(load(path), chunking=chunking, tls=tls).listening() as server:
-            actor = Actor(server.port, ca_file)
-            await actor.perform(" ".join(directives(path, "do")).split())
+        steps = " ".join(directives(path, "do")).split()
+        login = dict(word.split("=", 1) for word in " ".join(directives(path, "login")).split())
+        server = ScriptedServer(load(path), chunking=chunking, tls=tls)
+        async with server.listening(implicit_tls="open-tls" in steps):
+            actor = Actor(server.port, ca_file, login=login)
+            await actor.perform(steps)
         return actor.told
 
     assert asyncio.run(speak()) == directives(path, "outcome")

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.errors import ProtocolViolation
+from stages.errors import OurBug, ProtocolViolation
 from stages.pop3 import commands
 from stages.pop3.commands import Command
 from stages.pop3.protocol import (
+    MAX_CHALLENGES,
     Broken,
+    Challenge,
     Event,
     ListingEnd,
     ListingLine,
@@ -62,6 +64,8 @@ def gist(events: Iterable[Event]) -> list[object]:
                 told.append(line)
             case ListingEnd(lines=lines):
                 told.append(lines)
+            case Challenge():
+                pass
     return told
 
 
@@ -247,3 +251,116 @@ def test_any_octets_end_in_events(wire: bytes) -> None:
         protocol.send(command)
     for event in protocol.receive(b"+OK\r\n" + wire):
         assert not isinstance(event, Broken) or isinstance(event.error, ProtocolViolation)
+
+
+AUTH = commands.auth("LOGIN", secrets=(b"hunter2",))
+
+
+@pytest.mark.parametrize("cut", [None, octets_of], ids=["whole", "octet by octet"])
+@pytest.mark.parametrize(
+    ("line", "text"), [(b"+ dXNlcg==", b"dXNlcg=="), (b"+ ", b""), (b"+", b""), (b"+  x ", b"x"), (b"+ +OK", b"+OK")]
+)
+def test_a_challenge_is_an_event_of_a_command_that_takes_them(line: bytes, text: bytes, cut: object) -> None:
+    """RFC 5034 section 4."""
+    protocol = greeted(AUTH)
+    wire = line + b"\r\n"
+    events = [event for piece in (octets_of(wire) if cut else [wire]) for event in protocol.receive(piece)]
+    assert events == [Challenge(text=text)]
+    assert protocol.outstanding == 1
+
+
+@pytest.mark.parametrize("command", [commands.STAT, commands.user(b"alice"), commands.password(b"x"), commands.CAPA])
+def test_a_challenge_to_another_command_is_a_breach(command: Command) -> None:
+    assert gist(greeted(command).receive(b"+ dXNlcg==\r\n")) == ["neither +OK nor -ERR"]
+
+
+def test_a_challenge_in_place_of_the_greeting_is_a_breach() -> None:
+    assert gist(Pop3Protocol().receive(b"+ \r\n")) == ["neither +OK nor -ERR"]
+
+
+def test_the_reply_follows_the_responses() -> None:
+    protocol = greeted(AUTH)
+    protocol.receive(b"+ a\r\n")
+    assert protocol.respond(b"YWxpY2U=") == b"YWxpY2U=\r\n"
+    protocol.receive(b"+ b\r\n")
+    assert protocol.respond(b"") == b"\r\n"
+    assert gist(protocol.receive(b"+OK in\r\n")) == [(True, b"in")]
+    assert protocol.outstanding == 0
+
+
+@pytest.mark.parametrize("more", [b"+ b\r\n", b"+OK\r\n", b"-", b"\0"])
+@pytest.mark.parametrize("in_one_piece", [True, False])
+def test_nothing_may_follow_a_challenge_before_its_response(more: bytes, in_one_piece: bool) -> None:
+    """It would pass for the answer to a response that was not sent."""
+    protocol = greeted(AUTH)
+    pieces = [b"+ a\r\n" + more] if in_one_piece else [b"+ a\r\n", more]
+    events = [event for piece in pieces for event in protocol.receive(piece)]
+    assert gist(events) == ["octets that nobody asked for"]
+
+
+def test_challenges_without_end_are_cut_off() -> None:
+    protocol = greeted(AUTH)
+    for _ in range(MAX_CHALLENGES):
+        assert protocol.receive(b"+ \r\n") == [Challenge(text=b"")]
+        protocol.respond(b"")
+    assert gist(protocol.receive(b"+ \r\n")) == ["challenges without end"]
+
+
+def test_each_login_has_its_own_count_of_challenges() -> None:
+    protocol = greeted()
+    for _ in range(3):
+        protocol.send(AUTH)
+        for _ in range(MAX_CHALLENGES):
+            protocol.receive(b"+ \r\n")
+            protocol.respond(b"")
+        assert gist(protocol.receive(b"-ERR\r\n")) == [(False, b"")]
+
+
+def test_a_challenge_has_the_cap_of_a_line() -> None:
+    assert gist(greeted(AUTH).receive(b"+ " + b"A" * 8191)) == []
+    assert gist(greeted(AUTH).receive(b"+ " + b"A" * 8192)) == ["a line of more than 8192 octets"]
+
+
+def test_a_response_to_no_challenge_is_our_bug() -> None:
+    with pytest.raises(OurBug):
+        greeted(AUTH).respond(b"")
+
+
+@pytest.mark.parametrize("echo", [b"-ERR bad aHVudGVyMg== of hunter2\r\n", b"what aHVudGVyMg== hunter2\r\n"])
+def test_a_response_that_the_server_repeats_is_masked(echo: bytes) -> None:
+    """In its own form and as it was sent."""
+    protocol = greeted(AUTH)
+    protocol.receive(b"+ \r\n")
+    protocol.respond(b"aHVudGVyMg==")
+    [event] = protocol.receive(echo)
+    shown = event.text if isinstance(event, Reply) else str(event).encode()
+    assert shown.count(b"***") == 2
+    assert b"hunter2" not in shown
+    assert b"aHVudGVyMg" not in repr(event).encode() + shown
+
+
+def test_what_was_said_as_a_secret_is_masked_in_a_later_breach() -> None:
+    protocol = greeted(commands.password(b"hunter2"))
+    protocol.receive(b"+OK\r\n")
+    [event] = protocol.receive(b"hunter2 was wrong\n")
+    assert isinstance(event, Broken)
+    assert str(event.error) == "octets that nobody asked for: *** was wrong\\x0a"
+
+
+def test_figures_of_later_replies_are_never_taken_for_a_secret() -> None:
+    """A password may be `1`."""
+    protocol = greeted(commands.password(b"1"), commands.STAT)
+    assert gist(protocol.receive(b"+OK 1\r\n+OK 1 11\r\n")) == [(True, b"***"), (True, b"1 11")]
+
+
+def test_of_two_secrets_of_which_one_is_in_the_other_neither_is_left() -> None:
+    """`secret` in `secretive`: masked the other way round, the rest would be shown."""
+    command = commands.auth("PLAIN", secrets=(b"secret", b"secretive"))
+    assert gist(greeted(command).receive(b"-ERR secretive secret\r\n")) == [(False, b"*** ***")]
+
+
+def test_a_cancelled_exchange_masks_no_asterisks() -> None:
+    protocol = greeted(AUTH)
+    protocol.receive(b"+ \r\n")
+    assert protocol.respond(commands.CANCEL) == b"*\r\n"
+    assert gist(protocol.receive(b"-ERR * cancelled\r\n")) == [(False, b"* cancelled")]
