@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.errors import NetworkError, PeerBroke, PeerSaidNo
+from stages.errors import NetworkError, OurBug, PeerBroke, PeerSaidNo
 from stages.pop3 import auth, commands, replies, retrieval
 from stages.pop3.auth import Credentials, Offer, Way
 from stages.pop3.commands import Command
@@ -57,14 +57,7 @@ class StlsRefused(PeerSaidNo):
 
 
 class LoginRefused(PeerSaidNo):
-    """The server did not let us in; `code` tells `AUTH` (wrong credentials) from `IN-USE` or `SYS/TEMP`.
-
-    `way` is the one that was tried last; `remarks` stand in the text, in brackets.
-    """
-
-    def __init__(self, way: Way, *, remarks: Sequence[str], reply: Reply) -> None:
-        self.way = way
-        super().__init__(f"login refused ({'; '.join(remarks)})", reply.text, code=replies.response_code(reply.text))
+    """The server did not let us in; `code` tells `AUTH` (wrong credentials) from `IN-USE` or `SYS/TEMP`."""
 
 
 class LoginCut(NetworkError):
@@ -134,16 +127,7 @@ class Pop3Client:
         `prefer` is the `mechanism` that worked last time, for `auto` to begin with.
         """
         offer = Offer(greeting=self.greeting, is_tls=self.is_tls, capabilities=self.capabilities)
-        refused: LoginRefused | None = None
-        for way in auth.ways(credentials, offer, prefer=prefer):
-            refused = await self._try(way, credentials, offer=offer, before=refused)
-            if refused is None:
-                self.mechanism = way.value
-                break
-            if not auth.may_be_the_credentials(refused.code):
-                break
-        if refused is not None:
-            raise refused
+        self.mechanism = (await self._let_in(credentials, offer, prefer=prefer)).value
         if self.capabilities.was_told:
             self.capabilities = await self._ask_capabilities()
 
@@ -242,24 +226,33 @@ class Pop3Client:
         if self.capabilities.has("UTF8"):
             await self._conversation.ask(commands.UTF8)
 
-    async def _try(
-        self, way: Way, credentials: Credentials, *, offer: Offer, before: LoginRefused | None
-    ) -> LoginRefused | None:
-        """Try one way to log in; None: we are in. `before` is the refusal of another way."""
-        attempt = Attempt(self._conversation, credentials)
+    async def _let_in(self, credentials: Credentials, offer: Offer, *, prefer: str | None) -> Way:
+        """Try the ways to log in, one or two; return the one that let us in."""
+        refused: LoginRefused | None = None
+        after = ""
+        for way in auth.ways(credentials, offer, prefer=prefer):
+            attempt = Attempt(self._conversation, credentials)
+            reply = await self._make(attempt, way, before=refused)
+            if reply.ok:
+                return way
+            remarks = [way.value + after, attempt.refusal, auth.advice(credentials, offer, refused=way)]
+            doing = f"login refused ({'; '.join(remark for remark in remarks if remark)})"
+            refused = LoginRefused(doing, reply.text, code=replies.response_code(reply.text))
+            if not auth.may_be_the_credentials(refused.code):
+                break
+            after = f", after {way.value} was refused"
+        raise refused or OurBug("no way to log in")
+
+    async def _make(self, attempt: Attempt, way: Way, *, before: LoginRefused | None) -> Reply:
+        """Go one way to log in; `before` is the refusal of another."""
         try:
-            reply = await attempt.make(way, greeting=self.greeting, host=self._endpoint.host, port=self._endpoint.port)
+            return await attempt.make(way, greeting=self.greeting, host=self._endpoint.host, port=self._endpoint.port)
         except ConnectionLost as error:
             if attempt.has_answered:
                 raise LoginCut(f"the server hung up in answer to the login ({way.value})") from error
-            if before is not None:  # it hangs up behind its refusal
+            if before is not None:  # the server hung up behind its refusal
                 raise before from error
             raise
-        if reply.ok:
-            return None
-        tried = way.value if before is None else f"{way.value}, after {before.way.value} was refused"
-        remarks = [tried, attempt.refusal, auth.advice(credentials, offer, refused=way)]
-        return LoginRefused(way, remarks=[remark for remark in remarks if remark], reply=reply)
 
     async def _must(self, command: Command) -> Reply:
         reply = await self._conversation.ask(command)

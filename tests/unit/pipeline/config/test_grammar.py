@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from pipeline.config import grammar
-from stages.settings import AuthMethod
+from stages.settings import TlsMode
 
 
 @pytest.mark.parametrize(
@@ -198,11 +198,11 @@ def test_an_unknown_owner_is_named() -> None:
 
 
 def test_a_word_of_a_later_version_is_told_from_a_wrong_one() -> None:
-    parse = grammar.choice(AuthMethod, later=frozenset({"spa"}))
-    with pytest.raises(ValueError, match="not supported by this version; use auto, basic or apop"):
-        parse("spa")
-    with pytest.raises(ValueError, match="not one of auto, basic or apop"):
-        parse("bsaic")
+    parse = grammar.choice(TlsMode, later=frozenset({"quic"}))
+    with pytest.raises(ValueError, match="not supported by this version; use none, starttls or implicit"):
+        parse("quic")
+    with pytest.raises(ValueError, match="not one of none, starttls or implicit"):
+        parse("statrtls")
 
 
 @pytest.mark.parametrize("value", [31337, ["31337"], "31337\r\n", "313\0"])

@@ -202,10 +202,12 @@ def test_an_account_lacks_nothing(key: str) -> None:
     assert found[0].startswith(f"accounts[0].{key}: is required")
 
 
-@pytest.mark.parametrize("auth", ["spa", "plain", "login", "cram-md5", "scram-sha-256", "xoauth2"])
-def test_a_mechanism_of_a_later_version_is_refused_plainly(auth: str) -> None:
-    (problem,) = problems(ACCOUNT.format(name="sales") + f'auth = "{auth}"')
-    assert problem.startswith(f'accounts[0].auth: "{auth}" is not supported by this version; use auto, basic or apop')
+def test_a_login_that_does_not_exist_is_told_with_those_that_do() -> None:
+    (problem,) = problems(ACCOUNT.format(name="sales") + 'auth = "digest-md5"')
+    assert problem.startswith(
+        'accounts[0].auth: "digest-md5" is not one of auto, basic, apop, spa, ntlm, plain, login, cram-md5, '
+        "scram-sha-1, scram-sha-256, xoauth2 or oauthbearer"
+    )
 
 
 def test_no_problem_quotes_a_password() -> None:

@@ -27,6 +27,9 @@ from stages.pop3.protocol import (
 GREETING = b"+OK\r\n"
 # Octets that framing turns on, often, and any others sometimes.
 FRAGMENTS = st.sampled_from([b"\r\n", b".", b"\r", b"\n", b"..", b"\r\n.", b"a", b"\0", b"\xff", b"+OK", b"\r\n.\r"])
+LOGIN_LINES = st.lists(
+    st.sampled_from([b"+ YQ==\r\n", b"+\r\n", b"+OK\r\n", b"-ERR no\r\n", b"+ ", b"\n"]), max_size=6
+).map(b"".join)
 CONTENT = st.lists(FRAGMENTS | st.binary(max_size=4), max_size=30).map(b"".join)
 
 
@@ -364,3 +367,16 @@ def test_a_cancelled_exchange_masks_no_asterisks() -> None:
     protocol.receive(b"+ \r\n")
     assert protocol.respond(commands.CANCEL) == b"*\r\n"
     assert gist(protocol.receive(b"-ERR * cancelled\r\n")) == [(False, b"* cancelled")]
+
+
+@given(wire=LOGIN_LINES | CONTENT, data=st.data())
+def test_a_login_is_the_same_however_it_is_cut(wire: bytes, data: st.DataObject) -> None:
+    """Any octets end in events, with a challenge among them or not."""
+    at = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=10)))
+    pieces = [wire[start:end] for start, end in zip([0, *at], [*at, len(wire)], strict=True)]
+    cut, whole = greeted(AUTH), greeted(AUTH).receive(wire)
+    events = [event for piece in pieces for event in cut.receive(piece)]
+    assert gist(events) == gist(whole)
+    assert [event for event in events if isinstance(event, Challenge)] == [
+        event for event in whole if isinstance(event, Challenge)
+    ]
