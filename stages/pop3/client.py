@@ -235,10 +235,12 @@ class Pop3Client:
             reply = await self._make(attempt, way, before=refused)
             if reply.ok:
                 return way
-            remarks = [way.value + after, attempt.refusal, auth.advice(credentials, offer, refused=way)]
-            doing = f"login refused ({'; '.join(remark for remark in remarks if remark)})"
-            refused = LoginRefused(doing, reply.text, code=replies.response_code(reply.text))
-            if not auth.may_be_the_credentials(refused.code):
+            code = replies.response_code(reply.text)
+            is_final = not auth.may_be_the_credentials(code)
+            advice = "" if is_final else auth.advice(credentials, offer, refused=way)
+            remarks = [remark for remark in (way.value + after, attempt.refusal, advice) if remark]
+            refused = LoginRefused(f"login refused ({'; '.join(remarks)})", reply.text, code=code)
+            if is_final:
                 break
             after = f", after {way.value} was refused"
         raise refused or OurBug("no way to log in")

@@ -107,7 +107,9 @@ def test_a_failure_that_may_pass_is_tried_again_soon(fetching: Fetching) -> None
     provider.drop.locked = True
     assert not fetching.poll(provider).is_complete
     assert MINUTE <= pause(fetching) <= 1.1 * MINUTE
-    assert fetching.events("PollFailed") == ["poll failed: login refused: [IN-USE] maildrop is open in another session"]
+    assert fetching.events("PollFailed") == [
+        "poll failed: login refused (APOP): [IN-USE] maildrop is open in another session"
+    ]
 
 
 def test_a_refused_login_is_tried_rarely_and_told_when_it_happens_again_and_again(fetching: Fetching) -> None:
