@@ -1,7 +1,7 @@
 """Go into an account's maildrop: read its secret, connect, log in.
 
 **Invariants:** the secret is read afresh for each login and kept nowhere; the connection is closed when the block is
-left.
+left. A server that hangs up on CAPA is asked once more without it.
 **Failures:** all of `StageError`: the source of the secret, the network, the server.
 """
 
@@ -12,22 +12,47 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from spool.accounts import Login
 from stages import passwords
 from stages.pop3.auth import Credentials
-from stages.pop3.client import Pop3Client, Pop3Endpoint
+from stages.pop3.client import CapabilitiesCut, Pop3Client, Pop3Endpoint
+from stages.pop3.conversation import Trace
 from stages.settings import AccountSettings
 
 
 @asynccontextmanager
-async def logged_in(account: AccountSettings, *, timeout: float) -> AsyncIterator[Pop3Client]:
-    """A session of this account, logged in; `timeout` is its longest silence in seconds."""
+async def logged_in(
+    account: AccountSettings, *, timeout: float, before: Login | None = None
+) -> AsyncIterator[Pop3Client]:
+    """A session of this account, logged in; `timeout` is its longest silence in seconds.
+
+    `before` is the last successful login: what it taught is not tried out again.
+    """
     credentials = await credentials_of(account)
-    client = await Pop3Client.open(endpoint_of(account), timeout=timeout)
+    client = await connected(account, timeout=timeout, before=before)
     try:
-        await client.login(credentials)
+        try:
+            await client.login(credentials, prefer=before.mechanism if before else None)
+        except CapabilitiesCut:
+            # It bears the question before the login, and not after it.
+            await client.close()
+            client = await Pop3Client.open(endpoint_of(account), timeout=timeout, ask_capabilities=False)
+            await client.login(credentials)
         yield client
     finally:
         await client.close()
+
+
+async def connected(
+    account: AccountSettings, *, timeout: float, before: Login | None = None, trace: Trace | None = None
+) -> Pop3Client:
+    """A connection to the account's server, before the login; whoever has it closes it."""
+    endpoint = endpoint_of(account)
+    is_asked = before is None or not before.skips_capabilities
+    try:
+        return await Pop3Client.open(endpoint, timeout=timeout, trace=trace, ask_capabilities=is_asked)
+    except CapabilitiesCut:
+        return await Pop3Client.open(endpoint, timeout=timeout, trace=trace, ask_capabilities=False)
 
 
 async def credentials_of(account: AccountSettings) -> Credentials:

@@ -187,8 +187,18 @@ class ListingsDisagree(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CapabilitiesSkipped(Event):
+    """The server hangs up when it is asked for its capabilities: it is not asked any more, nothing is pipelined."""
+
+    level: ClassVar[Level] = Level.WARNING
+    says: ClassVar[str] = "the server hangs up on CAPA; it is not asked any more"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlainTextLogin(Event):
-    """The account logs in without TLS: whoever listens has its mail, and its password unless APOP is used."""
+    """The account logs in without TLS: whoever listens has its mail, and its password too unless the login is by a
+    challenge mechanism (APOP, CRAM-MD5, SCRAM, NTLM).
+    """
 
     level: ClassVar[Level] = Level.WARNING
     says: ClassVar[str] = "logged in to {host} without TLS"

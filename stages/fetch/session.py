@@ -24,6 +24,7 @@ from stages.fetch.desk import Desk, Order
 from stages.fetch.entrance import logged_in
 from stages.fetch.events import (
     Adopted,
+    CapabilitiesSkipped,
     DeletionRefused,
     FellOutOfStep,
     FoundAgain,
@@ -98,11 +99,17 @@ class Session:
         return await self._conclude(error)
 
     async def _connected(self) -> None:
-        account = self._account
-        async with logged_in(account, timeout=self._order.fetch.timeout.total_seconds()) as client:
+        account, before = self._account, self._order.login
+        timeout = self._order.fetch.timeout.total_seconds()
+        async with logged_in(account, timeout=timeout, before=before) as client:
             self._login = Login(
-                at=self._desk.runtime.spool.now(), delay_seconds=client.capabilities.login_delay_seconds
+                at=self._desk.runtime.spool.now(),
+                delay_seconds=client.capabilities.login_delay_seconds,
+                mechanism=client.mechanism,
+                skips_capabilities=not client.asks_capabilities,
             )
+            if self._login.skips_capabilities and not (before and before.skips_capabilities):
+                self._events.append(CapabilitiesSkipped(account=account.name))
             if not client.is_tls:
                 self._tell_once_a_day(PlainTextLogin(account=account.name, host=account.host))
             await self._transact(client)

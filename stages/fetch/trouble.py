@@ -11,7 +11,7 @@ import enum
 import re
 
 from stages.errors import OperatorMustAct, PeerSaidNo, StageError, TryLater
-from stages.pop3.client import GreetingRefused, LoginRefused
+from stages.pop3.client import GreetingRefused, LoginCut, LoginRefused
 from stages.stream import ConnectFailed
 
 
@@ -29,7 +29,7 @@ class Trouble(enum.Enum):
     PERMANENT = "permanent"
     """The server says that somebody must mend it ([SYS/PERM])."""
     LOGIN_REFUSED = "login refused"
-    """The password is wrong, or the server says so."""
+    """The password is wrong, or the server says so, or hangs up on it."""
     CONFIGURATION = "configuration"
     """The operator must act here; trying costs the server nothing."""
 
@@ -69,6 +69,8 @@ def trouble_of(error: StageError) -> Trouble:
             return Trouble.UNREACHABLE
         case LoginTooSoon():
             return Trouble.TOO_SOON
+        case LoginCut():
+            return Trouble.LOGIN_REFUSED
         case PeerSaidNo():
             return _of_refusal(error)
         case OperatorMustAct():

@@ -15,7 +15,7 @@ from typing import Literal
 
 from spool.envelope import NO_UIDL, Uidl
 from stages.errors import OperatorMustAct, PeerSaidNo, StageError, TryLater
-from stages.fetch.entrance import credentials_of, endpoint_of
+from stages.fetch.entrance import connected, credentials_of, endpoint_of
 from stages.fetch.plan import Listed
 from stages.pop3.auth import Credentials
 from stages.pop3.client import Pop3Client
@@ -74,7 +74,7 @@ async def _look(account: AccountSettings, sight: Sight, *, timeout: float) -> No
         if side == "S" and sight.greeting is None and line.startswith(("+OK", "-ERR")):
             sight.greeting = line
 
-    client = await Pop3Client.open(endpoint_of(account), timeout=timeout, trace=hear)
+    client = await connected(account, timeout=timeout, trace=hear)
     try:
         sight.address = client.peer_address
         sight.tls, sight.is_trusted = client.tls, client.is_tls

@@ -75,9 +75,10 @@ class CommandRefused(PeerSaidNo):
 class Pop3Client:
     """One session. Made by `open`. `mechanism` is the one that logged us in: `SCRAM-SHA-256`, `APOP`, `USER`."""
 
-    def __init__(self, conversation: Conversation, endpoint: Pop3Endpoint) -> None:
+    def __init__(self, conversation: Conversation, endpoint: Pop3Endpoint, *, asks_capabilities: bool) -> None:
         self._conversation = conversation
         self._endpoint = endpoint
+        self.asks_capabilities = asks_capabilities
         self.greeting = b""
         self.capabilities = Capabilities()
         self.mechanism = ""
@@ -93,7 +94,7 @@ class Pop3Client:
         """
         tls = endpoint.trust if endpoint.tls is TlsMode.IMPLICIT else None
         stream = await Stream.connect(endpoint.host, endpoint.port, tls=tls, timeout=timeout)
-        client = cls(Conversation(stream, timeout=timeout, trace=trace), endpoint)
+        client = cls(Conversation(stream, timeout=timeout, trace=trace), endpoint, asks_capabilities=ask_capabilities)
         try:
             await client._greet()
             if endpoint.tls is TlsMode.STARTTLS:

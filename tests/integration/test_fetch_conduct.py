@@ -197,6 +197,56 @@ def test_a_running_stage_waits_between_the_sessions_of_a_poll(fetching: Fetching
     asyncio.run(run())
 
 
+class HangsUpOnCapa(Pop3Session):
+    """Knows no CAPA and takes the question for an attack."""
+
+    def capa(self, argument: str) -> bytes:
+        self.ended = True
+        return b""
+
+
+class HangsUpOnSecondCapa(HangsUpOnCapa):
+    """Bears it before the login."""
+
+    def capa(self, argument: str) -> bytes:
+        return Pop3Session.capa(self, argument) if self.user is None else super().capa(argument)
+
+
+@pytest.mark.parametrize("session", [HangsUpOnCapa, HangsUpOnSecondCapa])
+def test_a_server_that_hangs_up_on_capa_is_asked_once_without_it_and_remembered(
+    fetching: Fetching, session: type[Pop3Session]
+) -> None:
+    provider = Provider(mails(2), session=session)
+    assert fetching.poll(provider).is_complete
+    assert fetching.contents() == mails(2)
+    asked = len(provider.said("CAPA"))
+    provider.deliver("sales", mail(7))
+    assert fetching.poll(provider).is_complete
+    assert (len(fetching.contents()), len(provider.said("CAPA"))) == (3, asked)
+    assert fetching.events("CapabilitiesSkipped") == ["the server hangs up on CAPA; it is not asked any more"]
+    assert fetching.events("PollFailed") == []
+
+
+class HangsUpOnPass(Pop3Session):
+    """Some servers do that instead of saying that the password is wrong."""
+
+    def password(self, argument: str) -> bytes:
+        self.ended = True
+        return b""
+
+
+def test_a_server_that_hangs_up_on_the_password_is_tried_as_rarely_as_one_that_refuses_it(fetching: Fetching) -> None:
+    fetching.poll(Provider(mails(1), session=HangsUpOnPass, manners=Manners(apop=False)))
+    assert 15 * MINUTE <= pause(fetching) <= 1.1 * 15 * MINUTE
+
+
+def test_what_logged_in_last_time_is_tried_first(fetching: Fetching) -> None:
+    fetching.poll(Provider(mails(1)))
+    login = fetching.state().login
+    assert login is not None
+    assert login.mechanism == "APOP"
+
+
 def test_adopted_mail_is_not_fetched_and_what_comes_later_is(fetching: Fetching) -> None:
     fetching.leave = None
     provider = Provider(mails(3))

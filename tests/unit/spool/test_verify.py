@@ -110,7 +110,8 @@ def test_a_damaged_header_is_told_of(spool: Spool) -> None:
     """Without it, and without a first frame, a rebuild cannot read the segment."""
     admit(spool, arrival())
     path = segment(spool)
-    path.write_bytes(bytes(HEADER_OCTETS + 1) + path.read_bytes()[HEADER_OCTETS + 1 :])
+    damaged = bytes(octet ^ 0xFF for octet in path.read_bytes()[: HEADER_OCTETS + 1])
+    path.write_bytes(damaged + path.read_bytes()[HEADER_OCTETS + 1 :])
     assert any("its header is damaged" in problem for problem in verify(spool).problems)
 
 

@@ -7,7 +7,7 @@ import pytest
 from stages.errors import NetworkError, OperatorMustAct, PeerSaidNo, ProtocolViolation, StageError, TryLater
 from stages.fetch.trouble import HostClosed, LoginTooSoon, Trouble, trouble_of
 from stages.pop3 import replies
-from stages.pop3.client import CommandRefused, GreetingRefused, LoginRefused, StlsRefused
+from stages.pop3.client import CommandRefused, GreetingRefused, LoginCut, LoginRefused, StlsRefused
 from stages.stream import ConnectFailed, TlsFailed
 
 
@@ -64,6 +64,7 @@ def test_without_a_code_that_is_known_the_words_are_looked_at(said: bytes, troub
         (ConnectFailed("cannot connect"), Trouble.UNREACHABLE),
         (refusal(b"too many connections from your address", GreetingRefused), Trouble.UNREACHABLE),
         (HostClosed("cannot connect"), Trouble.UNREACHABLE),
+        (LoginCut("the server hung up in answer to the password"), Trouble.LOGIN_REFUSED),
         (LoginTooSoon("the server allows the next login later"), Trouble.TOO_SOON),
         (refusal(b"what?", CommandRefused), Trouble.TEMPORARY),
         (refusal(b"[SYS/PERM] corrupt", CommandRefused), Trouble.PERMANENT),
