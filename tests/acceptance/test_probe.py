@@ -176,8 +176,8 @@ def test_a_wrong_password_is_75_behind_what_was_learned(tmp_path: Path) -> None:
         done = connector.run("probe", "sales")
     assert (done.returncode, done.stderr) == (
         75,
-        "pop3connector: login refused (APOP; the password is not sent in clear text after that: set tls, or auth to basic)"
-        ": [AUTH] wrong user name or password\n",
+        "pop3connector: login refused (APOP; the password is not sent in clear text after that: set tls, or auth to "
+        "basic): [AUTH] wrong user name or password\n",
     )
     assert "greeting      +OK ready" in done.stdout
     assert "before login  USER, RESP-CODES" in done.stdout
