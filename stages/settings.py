@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from stages.passwords import PasswordSource
+from stages.trust import Trust
 
 
 class TlsMode(StrEnum):
@@ -67,15 +68,13 @@ class SpoolSettings:
 class SmtpSettings:
     """The relay that we submit to.
 
-    `fingerprints` are `sha256:` and 64 hex digits; where given they replace CA and name checks. `username` and
-    `password` are both given or both None.
+    `username` and `password` are both given or both None.
     """
 
     host: str
     port: int
     tls: TlsMode
-    ca_file: Path | None
-    fingerprints: tuple[str, ...]
+    trust: Trust
     username: str | None
     password: PasswordSource | None
     timeout: timedelta
@@ -139,8 +138,7 @@ class AccountSettings:
     host: str
     port: int
     tls: TlsMode
-    ca_file: Path | None
-    fingerprints: tuple[str, ...]
+    trust: Trust
     auth: AuthMethod
     username: str
     password: PasswordSource

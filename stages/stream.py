@@ -6,7 +6,7 @@ hands it out later as if it had come through TLS (RFC 2595 section 4, CVE-2011-0
 **Invariants:** nothing received before a TLS handshake is ever read after it; at most about 1 MiB waits unread, the
 peer is stopped by TCP beyond that; no wait on the network is without a limit; `close` neither raises nor hangs.
 
-**Failures:** `ConnectFailed`, `TlsFailed`, `StreamTimeout`, `ConnectionLost`, `PlaintextInjected`, all
+**Failures:** `ConnectFailed`, `stages.tls.TlsFailed`, `StreamTimeout`, `ConnectionLost`, `PlaintextInjected`, all
 `NetworkError`, all one line. The stream can only be closed after any of them.
 """
 
@@ -14,17 +14,17 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import hashlib
 import os
 import re
 import socket
 import ssl
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import cast
 
 from spool.safe_text import safe_text
 from stages.errors import NetworkError
+from stages.tls import TlsFacts, TlsFailed, alert_reason, check_fingerprint, facts_of, handshake_failed, tls_context
+from stages.trust import TRUST_OF_THE_SYSTEM, Trust
 
 MAX_UNREAD_OCTETS = 1024 * 1024
 CLOSE_PATIENCE_SECONDS = 1.0
@@ -33,44 +33,14 @@ _HAPPY_EYEBALLS_DELAY_SECONDS = 0.25  # RFC 8305 section 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsSettings:
-    """How to trust a server.
-
-    `fingerprints` are `sha256:<hex>` of the server's certificate in DER; when any are given they replace both the CA
-    and the name check.
-    """
+    """One handshake: the name that the certificate must bear, and how the server is trusted."""
 
     server_name: str
-    ca_file: Path | None = None
-    fingerprints: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsFacts:
-    """What a handshake came to; `certificate` is the server's, in DER."""
-
-    version: str
-    cipher: str
-    certificate: bytes = field(repr=False)
-
-    @property
-    def fingerprint(self) -> str:
-        """The certificate's, in the form that `tls_fingerprint` takes."""
-        return f"sha256:{hashlib.sha256(self.certificate).hexdigest()}"
+    trust: Trust = TRUST_OF_THE_SYSTEM
 
 
 class ConnectFailed(NetworkError):
     """No connection came about: no such name, refused, unreachable, or no answer in time."""
-
-
-class TlsFailed(NetworkError):
-    """The peer could not be trusted or does not speak TLS; the text says what to mend.
-
-    `presented` is what it showed, where it is known: with fingerprints alone the handshake ends before it is judged.
-    """
-
-    def __init__(self, text: str, *, presented: TlsFacts | None = None) -> None:
-        super().__init__(text)
-        self.presented = presented
 
 
 class StreamTimeout(NetworkError):
@@ -83,22 +53,6 @@ class ConnectionLost(NetworkError):
 
 class PlaintextInjected(NetworkError):
     """Octets came in clear text between the consent to TLS and the handshake: somebody is in the line."""
-
-
-def tls_context(settings: TlsSettings) -> ssl.SSLContext:
-    """Build a client context: TLS 1.2 or newer, CA and host name checked unless fingerprints are given.
-
-    Raises `TlsFailed` when `ca_file` cannot be read or holds no certificate.
-    """
-    try:
-        context = ssl.create_default_context(cafile=None if settings.ca_file is None else str(settings.ca_file))
-    except OSError as error:  # ssl.SSLError is one
-        raise TlsFailed(f"ca_file {settings.ca_file}: {_reason(error)}") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if settings.fingerprints:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 class Stream:
@@ -195,7 +149,8 @@ class Stream:
 
     async def _shake_hands(self, settings: TlsSettings, *, timeout: float) -> None:
         loop = asyncio.get_running_loop()
-        context = tls_context(settings)
+        context = tls_context(settings.trust)
+        name = safe_text(settings.server_name.encode())
         try:
             async with asyncio.timeout(timeout):
                 transport = await loop.start_tls(
@@ -207,7 +162,7 @@ class Stream:
                     ssl_shutdown_timeout=CLOSE_PATIENCE_SECONDS,
                 )
         except ssl.SSLError as error:
-            raise TlsFailed(_tls_reason(error, settings)) from error
+            raise handshake_failed(error, settings.trust, name=name) from error
         except TimeoutError as error:
             raise TlsFailed(f"the server did not complete the TLS handshake in {timeout:g} s") from error
         except (OSError, ValueError) as error:  # ValueError: a server name that IDNA cannot encode
@@ -216,8 +171,8 @@ class Stream:
             raise TlsFailed("the server closed the connection during the TLS handshake")
         self._transport = transport
         self._octets.rides_on(transport)
-        self.tls = _facts(transport.get_extra_info("ssl_object"))
-        _check_fingerprint(self.tls, settings)
+        self.tls = facts_of(transport.get_extra_info("ssl_object"))
+        check_fingerprint(self.tls, settings.trust, name=name)
 
 
 class _Octets(asyncio.Protocol):
@@ -293,43 +248,9 @@ class _Octets(asyncio.Protocol):
         self._room.set()
 
 
-def _facts(tls: ssl.SSLObject) -> TlsFacts:
-    cipher = tls.cipher()
-    return TlsFacts(
-        version=tls.version() or "",
-        cipher=cipher[0] if cipher else "",
-        certificate=tls.getpeercert(binary_form=True) or b"",
-    )
-
-
-def _check_fingerprint(presented: TlsFacts, settings: TlsSettings) -> None:
-    if not settings.fingerprints:
-        return
-    trusted = {fingerprint.lower().removeprefix("sha256:").replace(":", "") for fingerprint in settings.fingerprints}
-    if presented.fingerprint.removeprefix("sha256:") not in trusted:
-        raise TlsFailed(
-            f"the certificate of {settings.server_name} is not one of tls_fingerprint: it has {presented.fingerprint}",
-            presented=presented,
-        )
-
-
-def _tls_reason(error: ssl.SSLError, settings: TlsSettings) -> str:
-    name = safe_text(settings.server_name.encode())
-    if not isinstance(error, ssl.SSLCertVerificationError):
-        reason = (error.reason or "").replace("_", " ").lower() or "no reason given"
-        return f"the TLS handshake with {name} failed: {reason} (is this a TLS port?)"
-    match error.verify_code:
-        case 62 | 64:  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
-            return f"the certificate is not for {name}: use the name in the certificate as host, or tls_fingerprint"
-        case 9 | 10:  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
-            return f"the certificate of {name} is out of date: {error.verify_message} (is this machine's clock right?)"
-        case 18 | 19 | 20 | 21:  # self-signed, or an issuer that is not in the store
-            return f"the certificate of {name} has no known CA: {error.verify_message}; set ca_file or tls_fingerprint"
-        case _:
-            return f"the certificate of {name} is not valid: {error.verify_message}"
-
-
 def _reason(error: Exception) -> str:
+    if about_us := alert_reason(error):
+        return about_us
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.replace("_", " ").lower()
     if isinstance(error, socket.gaierror) and error.strerror:

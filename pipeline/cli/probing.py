@@ -23,7 +23,7 @@ from stages.fetch.trouble import Trouble, trouble_of
 from stages.fetch.visit import Sight, visit
 from stages.pop3.replies import Capabilities
 from stages.settings import AccountSettings, Oversize, Settings
-from stages.stream import TlsFacts
+from stages.tls import TlsFacts
 
 _FATES = {
     Fate.NEW: "new",

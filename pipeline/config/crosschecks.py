@@ -21,6 +21,7 @@ def crosscheck(raw: Raw, base: Path) -> list[Problem]:
     return [
         *_smtp_login(raw),
         *_account_passwords(raw),
+        *_certificates(raw),
         *_repeated_names(raw),
         *_repeated_mailboxes(raw),
         *_files(raw, base),
@@ -54,6 +55,12 @@ def _one_password(place: Place, given: list[str]) -> Iterator[Problem]:
         )
 
 
+def _certificates(raw: Raw) -> Iterator[Problem]:
+    for place, table in _tables_with_login(raw):
+        if "tls_key" in table and "tls_certificate" not in table:
+            yield Problem(path=(*place, "tls_key"), text="is given without tls_certificate")
+
+
 def _repeated_names(raw: Raw) -> Iterator[Problem]:
     for number, first in _repeated(raw, lambda account: account.get("name")):
         yield Problem(path=("accounts", number, "name"), text=f"is the name of accounts[{first}] too")
@@ -85,13 +92,14 @@ def _repeated(raw: Raw, key: Callable[[Raw], object]) -> Iterator[tuple[int, int
 
 def _files(raw: Raw, base: Path) -> Iterator[Problem]:
     for place, table in _tables_with_login(raw):
-        for key in ("ca_file", "password_file"):
+        holds_key = "tls_key" if "tls_key" in table else "tls_certificate"
+        for key in ("ca_file", "tls_certificate", "tls_key", "password_file"):
             name = table.get(key)
             if isinstance(name, str) and name and name.isprintable():
-                yield from _file((*place, key), base / name)
+                yield from _file((*place, key), base / name, is_secret=key in (holds_key, "password_file"))
 
 
-def _file(place: Place, path: Path) -> Iterator[Problem]:
+def _file(place: Place, path: Path, *, is_secret: bool) -> Iterator[Problem]:
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -100,7 +108,7 @@ def _file(place: Place, path: Path) -> Iterator[Problem]:
         # Whoever asks may not see it; the stage that logs in will say so where it may not either.
         return
     else:
-        if place[-1] == "password_file" and mode & READABLE_BY_OTHERS:
+        if is_secret and mode & READABLE_BY_OTHERS:
             yield Problem(path=place, text=f"{path} is readable by group or others: chmod 600 {path}")
 
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validat
 from pipeline.config import grammar
 from stages.secret import Secret
 from stages.settings import AuthMethod, InvalidReversePath, Oversize, TlsMode
+from stages.trust import TlsVersion
 
 PASSWORD_KEYS = ("password", "password_file", "password_env", "password_command", "password_credential")
 
@@ -44,6 +45,7 @@ Addresses = Annotated[tuple[str, ...], PlainValidator(grammar.addresses)]
 Fingerprints = Annotated[tuple[str, ...], PlainValidator(grammar.fingerprints)]
 Owners = Annotated[frozenset[int], PlainValidator(grammar.owner_uids)]
 Password = Annotated[Secret, PlainValidator(grammar.secret)]
+MinVersion = Annotated[TlsVersion, PlainValidator(grammar.choice(TlsVersion))]
 Tls = Annotated[TlsMode, PlainValidator(grammar.choice(TlsMode))]
 Auth = Annotated[AuthMethod, PlainValidator(grammar.choice(AuthMethod))]
 OversizeRule = Annotated[Oversize, PlainValidator(grammar.choice(Oversize))]
@@ -76,11 +78,14 @@ class WithPassword(Table):
 
 
 class WithTls(Table):
-    """The keys that say how a server is trusted."""
+    """The keys that say how a server is trusted, and what it is shown of us."""
 
     tls: Tls | None = None
+    tls_min_version: MinVersion = TlsVersion.TLS_1_2
     ca_file: Text | None = None
     tls_fingerprint: Fingerprints = ()
+    tls_certificate: Text | None = None
+    tls_key: Text | None = None
 
 
 class SmtpTable(WithTls, WithPassword):

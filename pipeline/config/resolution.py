@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.config.grammar import is_loopback
-from pipeline.config.models import AccountTable, Configuration, PickupTable, SmtpTable, WithPassword
+from pipeline.config.models import AccountTable, Configuration, PickupTable, SmtpTable, WithPassword, WithTls
 from stages.passwords import PasswordCommand, PasswordCredential, PasswordFile, PasswordSource, PasswordVariable
 from stages.settings import (
     AccountSettings,
@@ -18,6 +18,7 @@ from stages.settings import (
     TlsMode,
     ValidateSettings,
 )
+from stages.trust import Trust
 
 
 def resolve(file: Configuration, base: Path) -> Settings:
@@ -58,8 +59,7 @@ def _smtp(table: SmtpTable, base: Path) -> SmtpSettings:
         host=table.host,
         port=table.port,
         tls=table.tls or (TlsMode.NONE if is_loopback(table.host) else TlsMode.STARTTLS),
-        ca_file=_absolute(table.ca_file, base),
-        fingerprints=table.tls_fingerprint,
+        trust=_trust(table, base),
         username=table.username,
         password=_password(table, base) if table.username else None,
         timeout=table.timeout,
@@ -84,8 +84,7 @@ def _account(table: AccountTable, file: Configuration, *, base: Path) -> Account
         host=table.host,
         port=table.port or (995 if table.tls is TlsMode.IMPLICIT else 110),
         tls=table.tls,
-        ca_file=_absolute(table.ca_file, base),
-        fingerprints=table.tls_fingerprint,
+        trust=_trust(table, base),
         auth=table.auth,
         username=table.username,
         password=_password(table, base),
@@ -94,6 +93,16 @@ def _account(table: AccountTable, file: Configuration, *, base: Path) -> Account
         interval=table.interval or file.fetch.interval,
         leave_on_server=table.leave_on_server,
         enabled=table.enabled,
+    )
+
+
+def _trust(table: WithTls, base: Path) -> Trust:
+    return Trust(
+        ca_file=_absolute(table.ca_file, base),
+        fingerprints=table.tls_fingerprint,
+        min_version=table.tls_min_version,
+        certificate=_absolute(table.tls_certificate, base),
+        key=_absolute(table.tls_key, base),
     )
 
 

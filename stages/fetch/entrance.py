@@ -67,6 +67,5 @@ def endpoint_of(account: AccountSettings) -> Pop3Endpoint:
         host=account.host,
         port=account.port,
         tls=account.tls,
-        ca_file=account.ca_file,
-        fingerprints=account.fingerprints,
+        trust=account.trust,
     )

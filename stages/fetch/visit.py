@@ -21,7 +21,8 @@ from stages.pop3.auth import Credentials
 from stages.pop3.client import Pop3Client
 from stages.pop3.replies import Capabilities, MaildropSize
 from stages.settings import AccountSettings, FetchSettings
-from stages.stream import TlsFacts, TlsFailed
+from stages.tls import TlsFacts, TlsFailed
+from stages.trust import Trust
 
 # No certificate has this SHA-256, so that a handshake that asks for it shows the certificate and ends.
 _NO_CERTIFICATES = f"sha256:{0:064x}"
@@ -114,7 +115,7 @@ async def _list(client: Pop3Client, sight: Sight) -> None:
 
 async def _presented(account: AccountSettings, *, timeout: float) -> TlsFacts | None:
     """What the server shows whom the configuration does not trust; nothing is said to it that is not said in clear."""
-    stranger = replace(endpoint_of(account), fingerprints=(_NO_CERTIFICATES,))
+    stranger = replace(endpoint_of(account), trust=Trust(fingerprints=(_NO_CERTIFICATES,)))
     try:
         async with asyncio.timeout(timeout):
             client = await Pop3Client.open(stranger, timeout=timeout)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from stages.errors import NetworkError, OurBug, PeerBroke, PeerSaidNo
 from stages.pop3 import auth, commands, replies, retrieval
@@ -27,7 +26,9 @@ from stages.pop3.protocol import MessageOctets, Reply
 from stages.pop3.replies import Capabilities, MaildropSize
 from stages.pop3.retrieval import ONE_BY_ONE, Retrieval, RetrievalEvent, Window
 from stages.settings import TlsMode
-from stages.stream import ConnectionLost, Stream, TlsFacts, TlsSettings
+from stages.stream import ConnectionLost, Stream, TlsSettings
+from stages.tls import TlsFacts
+from stages.trust import TRUST_OF_THE_SYSTEM, Trust
 
 MAX_HEADER_OCTETS = 1024 * 1024
 
@@ -39,13 +40,12 @@ class Pop3Endpoint:
     host: str
     port: int
     tls: TlsMode
-    ca_file: Path | None = None
-    fingerprints: tuple[str, ...] = ()
+    trust: Trust = TRUST_OF_THE_SYSTEM
 
     @property
-    def trust(self) -> TlsSettings:
+    def handshake(self) -> TlsSettings:
         """What a TLS handshake with this server checks."""
-        return TlsSettings(server_name=self.host, ca_file=self.ca_file, fingerprints=self.fingerprints)
+        return TlsSettings(server_name=self.host, trust=self.trust)
 
 
 class GreetingRefused(PeerSaidNo):
@@ -92,13 +92,13 @@ class Pop3Client:
         `timeout` is the longest silence in seconds, here and in all later calls. `ask_capabilities` is False for a
         server that hangs up on the question; it is taken to have none.
         """
-        tls = endpoint.trust if endpoint.tls is TlsMode.IMPLICIT else None
+        tls = endpoint.handshake if endpoint.tls is TlsMode.IMPLICIT else None
         stream = await Stream.connect(endpoint.host, endpoint.port, tls=tls, timeout=timeout)
         client = cls(Conversation(stream, timeout=timeout, trace=trace), endpoint, asks_capabilities=ask_capabilities)
         try:
             await client._greet()
             if endpoint.tls is TlsMode.STARTTLS:
-                await client._start_tls(endpoint.trust)
+                await client._start_tls(endpoint.handshake)
             if ask_capabilities:
                 client.capabilities = await client._ask_capabilities()
                 await client._go_over_to_utf8()

@@ -32,7 +32,7 @@ class Relay:
             host=settings.host,
             port=settings.port,
             tls=settings.tls,
-            trust=TlsSettings(server_name=settings.host, ca_file=settings.ca_file, fingerprints=settings.fingerprints),
+            trust=TlsSettings(server_name=settings.host, trust=settings.trust),
             helo_name=self._helo,
             credentials=await self._credentials(),
             # The configuration has "none" only for a loopback address, or because the operator wrote it.

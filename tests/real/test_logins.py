@@ -13,6 +13,7 @@ from stages.pop3.auth import Credentials
 from stages.pop3.client import LoginRefused, Pop3Client, Pop3Endpoint
 from stages.secret import Secret
 from stages.settings import AuthMethod, TlsMode
+from stages.trust import Trust
 from tests.support.dovecot import HOST_NAME, Dovecot, dovecot
 from tests.support.introspection import introspection
 
@@ -57,7 +58,7 @@ def log_in(
 
     async def talk() -> str:
         port = server.tls_port if tls is TlsMode.IMPLICIT else server.port
-        endpoint = Pop3Endpoint(host=HOST_NAME, port=port, tls=tls, ca_file=server.ca_file)
+        endpoint = Pop3Endpoint(host=HOST_NAME, port=port, tls=tls, trust=Trust(ca_file=server.ca_file))
         client = await Pop3Client.open(endpoint, timeout=PATIENCE, trace=trace)
         try:
             await client.login(credentials, prefer=prefer)

@@ -17,7 +17,7 @@ from stages.fetch.plan import Limit, Listed
 from stages.fetch.visit import Sight
 from stages.pop3.replies import Capabilities, MaildropSize, capabilities
 from stages.settings import Oversize
-from stages.stream import TlsFacts
+from stages.tls import TlsFacts
 from tests.support.settings import account
 
 DAY = timedelta(days=1)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import trustme
 
 from stages.stream import (
     MAX_UNREAD_OCTETS,
@@ -22,11 +19,11 @@ from stages.stream import (
     PlaintextInjected,
     Stream,
     StreamTimeout,
-    TlsFacts,
-    TlsFailed,
     TlsSettings,
-    tls_context,
 )
+from stages.tls import TlsFacts, TlsFailed
+from stages.trust import Trust
+from tests.support.authority import Authority
 
 PATIENCE = 5.0
 Conversation = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -57,34 +54,13 @@ async def until_closed(reader: asyncio.StreamReader, _writer: asyncio.StreamWrit
     await reader.read()
 
 
-class Trust:
-    """An authority, certificates that it issued, and its file."""
-
-    def __init__(self, directory: Path) -> None:
-        self._authority = trustme.CA()
-        self.ca_file = directory / "ca.pem"
-        self._authority.cert_pem.write_to_path(str(self.ca_file))
-
-    def server(self, name: str = "127.0.0.1", *, is_expired: bool = False) -> ssl.SSLContext:
-        self.leaf = self._authority.issue_cert(
-            name, not_after=datetime.now(UTC) - timedelta(days=1) if is_expired else None
-        )
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self.leaf.configure_cert(context)
-        return context
-
-    def client(self, *, fingerprints: tuple[str, ...] = ()) -> TlsSettings:
-        return TlsSettings(server_name="127.0.0.1", ca_file=self.ca_file, fingerprints=fingerprints)
-
-    @property
-    def fingerprint(self) -> str:
-        der = ssl.PEM_cert_to_DER_cert(self.leaf.cert_chain_pems[0].bytes().decode())
-        return "sha256:" + hashlib.sha256(der).hexdigest()
-
-
 @pytest.fixture
-def trust(tmp_path: Path) -> Trust:
-    return Trust(tmp_path)
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+def handshake(authority: Authority) -> TlsSettings:
+    return TlsSettings(server_name="127.0.0.1", trust=Trust(ca_file=authority.ca_file))
 
 
 async def connected(port: int, *, tls: TlsSettings | None = None) -> Stream:
@@ -187,7 +163,7 @@ def test_a_write_after_the_end_says_that_the_connection_is_lost() -> None:
 
 
 @pytest.mark.parametrize("is_tls", [False, True], ids=["clear", "tls"])
-def test_a_fast_server_is_stopped_while_nobody_reads(trust: Trust, is_tls: bool) -> None:
+def test_a_fast_server_is_stopped_while_nobody_reads(authority: Authority, is_tls: bool) -> None:
     """Memory does not grow with what a server sends; and nothing is lost by stopping it."""
     total = 32 * 1024 * 1024
 
@@ -197,8 +173,8 @@ def test_a_fast_server_is_stopped_while_nobody_reads(trust: Trust, is_tls: bool)
             await writer.drain()
 
     async def talk() -> int:
-        async with server(flood, tls=trust.server() if is_tls else None) as port:
-            stream = await connected(port, tls=trust.client() if is_tls else None)
+        async with server(flood, tls=authority.server() if is_tls else None) as port:
+            stream = await connected(port, tls=handshake(authority) if is_tls else None)
             await until(lambda: stream.buffered() > MAX_UNREAD_OCTETS)
             for _ in range(1000):
                 await asyncio.sleep(0)
@@ -212,103 +188,20 @@ def test_a_fast_server_is_stopped_while_nobody_reads(trust: Trust, is_tls: bool)
     assert asyncio.run(talk()) == total
 
 
-def shake_hands(trust: Trust, tls: ssl.SSLContext, settings: TlsSettings) -> bytes:
-    """Connect by implicit TLS and read what the server says."""
-
-    async def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"welcome")
-
-    async def talk() -> bytes:
-        async with server(greet, tls=tls) as port:
-            stream = await connected(port, tls=settings)
-            assert stream.is_tls
-            heard = await stream.read(timeout=PATIENCE)
-            await stream.close()
-            return heard
-
-    return asyncio.run(talk())
-
-
-def test_a_certificate_of_the_ca_file_is_trusted(trust: Trust) -> None:
-    assert shake_hands(trust, trust.server(), trust.client()) == b"welcome"
-
-
-def test_a_certificate_for_another_name_is_not(trust: Trust) -> None:
-    with pytest.raises(TlsFailed, match=r"the certificate is not for 127.0.0.1"):
-        shake_hands(trust, trust.server("pop.example.org"), trust.client())
-
-
-def test_a_certificate_of_an_unknown_ca_is_not(trust: Trust) -> None:
-    with pytest.raises(TlsFailed, match=r"no known CA.*ca_file or tls_fingerprint"):
-        shake_hands(trust, trust.server(), TlsSettings(server_name="127.0.0.1"))
-
-
-def test_an_expired_certificate_is_not(trust: Trust) -> None:
-    with pytest.raises(TlsFailed, match="out of date: certificate has expired"):
-        shake_hands(trust, trust.server(is_expired=True), trust.client())
-
-
-def test_a_fingerprint_replaces_ca_and_name(trust: Trust) -> None:
-    tls = trust.server("pop.example.org")
-    spelled = "sha256:" + trust.fingerprint.removeprefix("sha256:").upper()
-    pinned = TlsSettings(server_name="127.0.0.1", fingerprints=("sha256:" + "0" * 64, spelled))
-    assert shake_hands(trust, tls, pinned) == b"welcome"
-
-
-def test_another_fingerprint_is_refused_and_shown(trust: Trust) -> None:
-    """The operator compares it with what the provider publishes."""
-    tls = trust.server()
-    with pytest.raises(TlsFailed, match=trust.fingerprint):
-        shake_hands(trust, tls, trust.client(fingerprints=("sha256:" + "0" * 64,)))
-
-
-def failure(trust: Trust, tls: ssl.SSLContext, settings: TlsSettings) -> TlsFailed:
-    with pytest.raises(TlsFailed) as failed:
-        shake_hands(trust, tls, settings)
-    return failed.value
-
-
-def test_what_a_server_shows_is_kept_where_its_fingerprint_is_not_the_wanted_one(trust: Trust) -> None:
-    shown = failure(trust, trust.server(), trust.client(fingerprints=("sha256:" + "0" * 64,))).presented
-    assert shown is not None
-    assert (shown.fingerprint, shown.version) == (trust.fingerprint, "TLSv1.3")
-
-
-def test_a_certificate_that_no_ca_vouches_for_is_not_seen(trust: Trust) -> None:
-    """The library drops it with the handshake."""
-    assert failure(trust, trust.server(), TlsSettings(server_name="127.0.0.1")).presented is None
-
-
-def test_a_handshake_leaves_its_facts(trust: Trust) -> None:
+def test_a_handshake_leaves_its_facts(authority: Authority) -> None:
     async def talk() -> tuple[TlsFacts | None, bool]:
-        async with server(until_closed, tls=trust.server()) as port:
-            stream = await connected(port, tls=trust.client())
+        async with server(until_closed, tls=authority.server()) as port:
+            stream = await connected(port, tls=handshake(authority))
             await stream.close()
             return stream.tls, stream.is_tls
 
     facts, is_tls = asyncio.run(talk())
     assert facts is not None
-    assert (facts.version, facts.fingerprint, is_tls) == ("TLSv1.3", trust.fingerprint, True)
+    assert (facts.version, facts.fingerprint, is_tls) == ("TLSv1.3", authority.fingerprint, True)
     assert facts.cipher.startswith("TLS_")
 
 
-def test_a_ca_file_that_is_not_there_is_named(trust: Trust) -> None:
-    with pytest.raises(TlsFailed, match=r"ca_file /nowhere/ca.pem: No such file or directory"):
-        tls_context(TlsSettings(server_name="127.0.0.1", ca_file=Path("/nowhere/ca.pem")))
-
-
-def test_a_ca_file_without_a_certificate_is_named(trust: Trust, tmp_path: Path) -> None:
-    (tmp_path / "empty.pem").write_text("nothing")
-    with pytest.raises(TlsFailed, match=r"ca_file .*empty\.pem: "):
-        tls_context(TlsSettings(server_name="127.0.0.1", ca_file=tmp_path / "empty.pem"))
-
-
-def test_tls_is_at_least_1_2(trust: Trust) -> None:
-    """RFC 8996."""
-    assert tls_context(trust.client()).minimum_version is ssl.TLSVersion.TLSv1_2
-
-
-def start_tls_after(said: bytes, trust: Trust, tls: ssl.SSLContext | None) -> bytes:
+def start_tls_after(said: bytes, authority: Authority, tls: ssl.SSLContext | None) -> bytes:
     """Wait for `said` in clear text, leave what follows the first line in the buffer, then shake hands and read."""
 
     async def consent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -325,7 +218,7 @@ def start_tls_after(said: bytes, trust: Trust, tls: ssl.SSLContext | None) -> by
                 await until(lambda: stream.buffered() == len(said))
                 if said == b"+OK\r\n":
                     await stream.read(timeout=PATIENCE)
-                await stream.start_tls(trust.client(), timeout=PATIENCE)
+                await stream.start_tls(handshake(authority), timeout=PATIENCE)
                 return await stream.read(timeout=PATIENCE)
             finally:
                 await stream.close()
@@ -333,29 +226,29 @@ def start_tls_after(said: bytes, trust: Trust, tls: ssl.SSLContext | None) -> by
     return asyncio.run(talk())
 
 
-def test_an_open_connection_goes_over_to_tls(trust: Trust) -> None:
-    assert start_tls_after(b"+OK\r\n", trust, trust.server()) == b"welcome"
+def test_an_open_connection_goes_over_to_tls(authority: Authority) -> None:
+    assert start_tls_after(b"+OK\r\n", authority, authority.server()) == b"welcome"
 
 
-def test_octets_in_clear_text_before_the_handshake_are_fatal(trust: Trust) -> None:
+def test_octets_in_clear_text_before_the_handshake_are_fatal(authority: Authority) -> None:
     """RFC 2595 section 4, CVE-2011-0411."""
     with pytest.raises(PlaintextInjected, match=r"\+OK forged"):
-        start_tls_after(b"+OK forged\r\n", trust, trust.server())
+        start_tls_after(b"+OK forged\r\n", authority, authority.server())
 
 
-def test_a_server_that_hangs_up_instead_of_a_handshake_is_a_tls_failure(trust: Trust) -> None:
+def test_a_server_that_hangs_up_instead_of_a_handshake_is_a_tls_failure(authority: Authority) -> None:
     with pytest.raises((TlsFailed, ConnectionLost)):
-        start_tls_after(b"+OK\r\n", trust, None)
+        start_tls_after(b"+OK\r\n", authority, None)
 
 
-def test_a_server_that_speaks_no_tls_is_a_tls_failure(trust: Trust) -> None:
+def test_a_server_that_speaks_no_tls_is_a_tls_failure(authority: Authority) -> None:
     async def plain(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"+OK ready\r\n")
         await _reader.read()
 
     async def talk() -> None:
         async with server(plain) as port:
-            await connected(port, tls=trust.client())
+            await connected(port, tls=handshake(authority))
 
     with pytest.raises(TlsFailed, match="is this a TLS port"):
         asyncio.run(talk())

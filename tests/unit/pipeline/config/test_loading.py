@@ -10,6 +10,7 @@ import pytest
 from pipeline.config import ConfigurationError, find, load, parse
 from stages.passwords import PasswordCommand, PasswordCredential, PasswordFile, PasswordVariable
 from stages.settings import Settings, TlsMode
+from stages.trust import TlsVersion, Trust
 
 FILE = Path("/etc/pop3connector/pop3connector.toml")
 
@@ -189,6 +190,7 @@ def test_every_problem_is_reported_at_once_by_its_path() -> None:
         ("[smtp]\npassword = 'p'", "smtp.password: is given without username"),
         ("[fetch]\ninterval = '3m'", 'fetch.interval: "3m" is out of bounds; an interval is 5m to 24h'),
         ("[smtp]\nca_file = 'gone.pem'", "smtp.ca_file: there is no file /etc/pop3connector/gone.pem"),
+        ("[smtp]\ntls_min_version = '1.1'", 'smtp.tls_min_version: "1.1" is not one of 1.2 or 1.3'),
     ],
 )
 def test_a_problem_says_what_to_write(text: str, problem: str) -> None:
@@ -246,6 +248,26 @@ def test_a_password_file_must_be_there_and_private(tmp_path: Path) -> None:
         '(account "a")',
         f'accounts[1].password_file: there is no file {tmp_path / "gone"} (account "b")',
     )
+
+
+def test_a_client_certificate_is_known_by_its_files(tmp_path: Path) -> None:
+    certificate, key = write(tmp_path / "us.pem", "", mode=0o644), write(tmp_path / "us.key", "")
+    tls = f"tls_certificate = '{certificate}'\ntls_key = '{key}'\ntls_min_version = '1.3'\n"
+    found = settings(f"[smtp]\n{tls}" + ACCOUNT.format(name="a") + tls)
+    for trust in (found.smtp.trust, found.accounts[0].trust):
+        assert trust == Trust(certificate=certificate, key=key, min_version=TlsVersion.TLS_1_3)
+
+
+def test_a_private_key_must_be_there_and_private(tmp_path: Path) -> None:
+    """It is in the certificate's file where it has none of its own."""
+    open_to_all = write(tmp_path / "us.pem", "", mode=0o644)
+    text = f"[smtp]\ntls_certificate = '{open_to_all}'\n" + ACCOUNT.format(name="a") + "tls_key = 'us.key'"
+    chmod = f"{open_to_all} is readable by group or others: chmod 600 {open_to_all}"
+    assert sorted(problems(text)) == [
+        'accounts[0].tls_key: is given without tls_certificate (account "a")',
+        'accounts[0].tls_key: there is no file /etc/pop3connector/us.key (account "a")',
+        f"smtp.tls_certificate: {chmod}",
+    ]
 
 
 def test_each_source_of_a_password_is_kept_to_be_read_at_login(tmp_path: Path) -> None:

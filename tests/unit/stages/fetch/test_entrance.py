@@ -11,6 +11,7 @@ from stages.fetch.entrance import logged_in
 from stages.pop3.auth import LoginImpossible
 from stages.secret import Secret
 from stages.settings import AccountSettings, AuthMethod, TlsMode
+from stages.trust import Trust
 
 
 @pytest.mark.parametrize("octet", ["\r", "\n", "\0"])
@@ -35,8 +36,7 @@ def test_no_connection_is_made_for_a_credential_that_breaks_its_line(field: str,
                 host="127.0.0.1",
                 port=listener.sockets[0].getsockname()[1],
                 tls=TlsMode.NONE,
-                ca_file=None,
-                fingerprints=(),
+                trust=Trust(),
                 auth=AuthMethod.AUTO,
                 username=values["username"],
                 password=Secret(values["password"]),

@@ -8,7 +8,8 @@ from stages.errors import NetworkError, OperatorMustAct, PeerSaidNo, ProtocolVio
 from stages.fetch.trouble import HostClosed, LoginTooSoon, Trouble, trouble_of
 from stages.pop3 import replies
 from stages.pop3.client import CommandRefused, GreetingRefused, LoginCut, LoginRefused, StlsRefused
-from stages.stream import ConnectFailed, TlsFailed
+from stages.stream import ConnectFailed
+from stages.tls import TlsFailed
 
 
 def refusal(said: bytes, kind: type[PeerSaidNo] = LoginRefused) -> PeerSaidNo:

@@ -20,7 +20,9 @@ from stages.passwords import PasswordUnavailable, PasswordVariable
 from stages.pop3.client import GreetingRefused, LoginRefused
 from stages.pop3.replies import Capabilities, MaildropSize
 from stages.settings import AccountSettings, FetchSettings, TlsMode
-from stages.stream import ConnectFailed, ConnectionLost, TlsFailed
+from stages.stream import ConnectFailed, ConnectionLost
+from stages.tls import TlsFailed
+from stages.trust import Trust
 from tests.support.processes import free_port
 from tests.support.scripted_server import ScriptedServer, parse
 from tests.support.settings import account, default_settings
@@ -152,7 +154,9 @@ def test_a_server_that_is_not_trusted_shows_its_certificate_and_hears_no_passwor
 
     async def look(*pins: str) -> tuple[Sight, list[str]]:
         async with Pop3sServer(implicit=tls is TlsMode.IMPLICIT) as server:
-            return await visit(replace(at(server.port, tls=tls), fingerprints=pins), fetch()), server.commands
+            return await visit(
+                replace(at(server.port, tls=tls), trust=Trust(fingerprints=pins)), fetch()
+            ), server.commands
 
     sight, commands = asyncio.run(look())
     assert isinstance(sight.error, TlsFailed)
@@ -168,7 +172,7 @@ def test_the_certificate_that_is_shown_is_the_one_to_pin() -> None:
             untrusted = at(server.port, tls=TlsMode.IMPLICIT)
             first = await visit(untrusted, fetch())
             assert first.tls is not None
-            return await visit(replace(untrusted, fingerprints=(first.tls.fingerprint,)), fetch())
+            return await visit(replace(untrusted, trust=Trust(fingerprints=(first.tls.fingerprint,))), fetch())
 
     pinned = asyncio.run(look())
     assert (pinned.error, pinned.is_trusted, pinned.listing) == (None, True, [])
@@ -177,7 +181,7 @@ def test_the_certificate_that_is_shown_is_the_one_to_pin() -> None:
 def test_another_certificate_than_the_pinned_one_needs_no_second_look() -> None:
     async def look() -> tuple[Sight, int]:
         async with Pop3sServer(implicit=False) as server:
-            pinned = replace(at(server.port, tls=TlsMode.STARTTLS), fingerprints=("sha256:" + "1" * 64,))
+            pinned = replace(at(server.port, tls=TlsMode.STARTTLS), trust=Trust(fingerprints=("sha256:" + "1" * 64,)))
             return await visit(pinned, fetch()), len(server.sessions)
 
     sight, sessions = asyncio.run(look())

@@ -19,6 +19,7 @@ from stages.pop3.retrieval import Retrieval
 from stages.secret import Secret
 from stages.settings import TlsMode
 from stages.stream import StreamTimeout
+from stages.trust import Trust
 from tests.support.scripted_server import ScriptedServer, parse
 
 PATIENCE = 5.0
@@ -160,7 +161,7 @@ def test_implicit_tls_is_there_before_the_greeting(tmp_path: Path) -> None:
     async def talk() -> tuple[bool, bytes, str]:
         async with ScriptedServer(parse(OPENING), tls=tls).listening(implicit_tls=True) as server:
             endpoint = Pop3Endpoint(
-                host="127.0.0.1", port=server.port, tls=TlsMode.IMPLICIT, ca_file=tmp_path / "ca.pem"
+                host="127.0.0.1", port=server.port, tls=TlsMode.IMPLICIT, trust=Trust(ca_file=tmp_path / "ca.pem")
             )
             client = await Pop3Client.open(endpoint, timeout=PATIENCE)
             await client.close()

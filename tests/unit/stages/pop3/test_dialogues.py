@@ -32,6 +32,7 @@ from stages.pop3.retrieval import (
 )
 from stages.secret import Secret
 from stages.settings import AuthMethod, TlsMode
+from stages.trust import Trust
 from tests.support.scripted_server import Chunking, ScriptedServer, load
 
 DIALOGUES = Path(__file__).parents[3] / "dialogues" / "pop3"
@@ -86,7 +87,8 @@ class Actor:
 
     async def _do(self, step: str) -> None:
         if step.startswith("open"):
-            endpoint = Pop3Endpoint(host="127.0.0.1", port=self._port, tls=OPENINGS[step], ca_file=self._ca_file)
+            trust = Trust(ca_file=self._ca_file)
+            endpoint = Pop3Endpoint(host="127.0.0.1", port=self._port, tls=OPENINGS[step], trust=trust)
             asks = step != "open-without-capa"
             self._client = await Pop3Client.open(endpoint, timeout=PATIENCE, ask_capabilities=asks)
             return

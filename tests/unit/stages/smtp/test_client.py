@@ -20,6 +20,7 @@ from stages.smtp.opening import SmtpEndpoint
 from stages.smtp.replies import Phase, RouteFailed
 from stages.smtp.transaction import BreakKind, Objection, Submission, TransactionResult
 from stages.stream import TlsSettings
+from stages.trust import Trust
 from tests.support.scripted_server import ScriptedServer, parse
 
 ENVELOPE = "C: MAIL FROM:<a@example.org>\nS: 250 ok\nC: RCPT TO:<r@corp.example>\nS: 250 ok\nC: DATA\nS: 354 go\n"
@@ -308,7 +309,7 @@ def open_tls(tmp_path: Path, *, issued_to: str, tls: TlsMode, script: str) -> bo
         authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         authority.issue_cert(issued_to).configure_cert(context)
-        trust = TlsSettings(server_name="127.0.0.1", ca_file=tmp_path / "ca.pem")
+        trust = TlsSettings(server_name="127.0.0.1", trust=Trust(ca_file=tmp_path / "ca.pem"))
         server = ScriptedServer(parse(script), tls=context)
         async with server.listening(implicit_tls=tls is TlsMode.IMPLICIT):
             relay = endpoint(server.port, tls=tls, trust=trust)

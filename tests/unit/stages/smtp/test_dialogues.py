@@ -23,6 +23,7 @@ from stages.smtp.opening import Credentials, SmtpEndpoint
 from stages.smtp.replies import Reply, RouteFailed
 from stages.smtp.transaction import Submission, TransactionResult
 from stages.stream import TlsSettings
+from stages.trust import Trust
 from tests.support.scripted_server import Chunking, ScriptedServer, load
 
 DIALOGUES = Path(__file__).parents[3] / "dialogues" / "smtp"
@@ -119,7 +120,7 @@ def test_the_dialogue_comes_to_its_outcome(path: Path, chunking: Chunking, tmp_p
                 host="127.0.0.1",
                 port=server.port,
                 tls=TlsMode(directive(path, "tls", "none")),
-                trust=TlsSettings(server_name="127.0.0.1", ca_file=tmp_path / "ca.pem"),
+                trust=TlsSettings(server_name="127.0.0.1", trust=Trust(ca_file=tmp_path / "ca.pem")),
                 helo_name="gw.corp.example",
                 credentials=Credentials(username=user, password=Secret(password)) if user else None,
                 may_log_in_without_tls=not directives(path, "private"),
