@@ -17,6 +17,7 @@ from stages.passwords import (
     read,
 )
 from stages.secret import Secret
+from tests.support.processes import wait_until
 
 ENV = {"PATH": os.defpath}
 
@@ -114,3 +115,24 @@ def test_a_credential_is_read_from_where_systemd_put_it(tmp_path: Path) -> None:
 
 def test_without_systemd_a_credential_says_what_the_unit_lacks() -> None:
     assert "LoadCredential=isp:" in refusal(PasswordCredential("isp"))
+
+
+def test_a_command_does_not_see_what_other_secrets_are_read_from() -> None:
+    """Another account's password is none of its business, and it may hand its environment on."""
+    command = PasswordCommand('printf %s "${OTHER-none} $PW"', hidden=frozenset({"OTHER"}))
+    assert revealed(command, ENV | {"PW": "s3cret", "OTHER": "hunter2"}) == "none s3cret"
+
+
+def test_a_command_that_takes_too_long_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
+    """What a shell leaves behind would hold its output open, and the login would wait for it."""
+    pid_file = tmp_path / "pid"
+    with pytest.raises(PasswordUnavailable, match=r"the password command ran longer than 0\.5 s"):
+        read(PasswordCommand(f"sleep 60 & echo $! > {pid_file}; wait"), ENV, command_timeout=0.5)
+    stat = Path("/proc", pid_file.read_text().strip(), "stat")
+    # Its new parent may need a moment to reap it.
+    wait_until(lambda: not stat.exists() or ") Z " in stat.read_text(), "it is gone", timeout=5)
+
+
+def test_another_secret_is_called_by_its_name() -> None:
+    with pytest.raises(PasswordUnavailable, match="the output of the token command holds no token"):
+        read(PasswordCommand("true"), ENV, what="token")
