@@ -4,6 +4,8 @@
 for its reply. Replies that the relay sent before it closed the connection are still handed out. A reply has one
 deadline, however slowly its octets drip.
 
+A reply to a login that repeats its secret is not shown.
+
 **Failures:** `SessionBroken`, which carries the `Break`; every later call raises it again.
 """
 
@@ -11,10 +13,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import assert_never
 
 from stages.errors import NetworkError, TryLater
+from stages.secret import HIDDEN, Secret, unless_told
 from stages.smtp.commands import Command
 from stages.smtp.protocol import Answer, Event, Goodbye, SmtpProtocol, Violation
 from stages.smtp.replies import Phase, Reply
@@ -42,6 +47,7 @@ class SmtpConnection:
         self._timeout = timeout
         self._trace = trace
         self._is_cut = False
+        self._secret_sent: Secret | None = None
         self.broken: Break | None = None
         self.errors = 0  # 5yz replies: what MaxProtocolErrors of Exchange counts
         self.after_refusal = False
@@ -70,6 +76,13 @@ class SmtpConnection:
         """Send one command and await its reply."""
         await self.send(command)
         return await self.answer()
+
+    @contextmanager
+    def sending(self, secret: Secret) -> Iterator[None]:
+        """Show no reply that repeats this, for the length of the block: later a figure may only look like it."""
+        self._secret_sent = secret
+        yield
+        self._secret_sent = None
 
     async def begin_content(self) -> None:
         """Begin the message: the next reply is the one to its final dot."""
@@ -144,15 +157,24 @@ class SmtpConnection:
     def _note(self, event: Event) -> None:
         match event:
             case Answer():
-                self._show(event.reply)
-                self._answers.append(event)
+                answer = replace(event, reply=self._guarded(event.reply))
+                self._show(answer.reply)
+                self._answers.append(answer)
             case Goodbye():
-                self._show(event.reply)
-                self._break(BreakKind.GOODBYE, event.reply.text, reply=event.reply)
+                reply = self._guarded(event.reply)
+                self._show(reply)
+                self._break(BreakKind.GOODBYE, reply.text, reply=reply)
             case Violation():
-                self._break(BreakKind.VIOLATION, str(event.error))
+                said = str(event.error).encode()
+                self._break(BreakKind.VIOLATION, unless_told(said, self._secret_sent).decode())
             case _:
                 assert_never(event)
+
+    def _guarded(self, reply: Reply) -> Reply:
+        said = b"".join(reply.lines)
+        if unless_told(said, self._secret_sent) == said:
+            return reply
+        return replace(reply, text=HIDDEN.decode("ascii"), lines=(HIDDEN,))
 
     def _show(self, reply: Reply) -> None:
         if self._trace:

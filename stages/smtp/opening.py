@@ -87,7 +87,8 @@ async def _introduce(connection: SmtpConnection, relay: SmtpEndpoint) -> Session
             extensions = await _hello(connection, relay)
         if relay.credentials is not None:
             _require_privacy(connection, relay)
-            await _log_in(connection, relay.credentials, offered=extensions)
+            with connection.sending(relay.credentials.password):
+                await _log_in(connection, relay.credentials, offered=extensions)
     except SessionBroken as error:
         broken = error.broken
         raise RouteFailed(broken.phase, f"{broken.kind}: {broken.text}", reply=broken.reply) from error
