@@ -1,15 +1,17 @@
 """Every path under the spool directory.
 
 **Invariants:** no other module joins a path below the spool; a name from outside becomes part of one only as a
-`QueueId`.
+`QueueId`, or encoded so that it has neither a slash nor the length to be refused.
 """
 
 from __future__ import annotations
 
 import enum
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import quote
 
 from spool.queue_id import QueueId
 
@@ -26,6 +28,7 @@ class Stage(enum.StrEnum):
 COMMAND_JOURNAL = "command"
 MESSAGE_SUFFIX = ".eml"
 PARTIAL_SUFFIX = ".tmp"
+_LONGEST_ENCODED_NAME = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,11 @@ class Layout:
         return self.root / "damaged"
 
     @property
+    def tokens(self) -> Path:
+        """What OAuth 2.0 providers gave us, one file for each account."""
+        return self.root / "tokens"
+
+    @property
     def locks(self) -> Path:
         """Lock files, their holders' pids and the doorbells."""
         return self.root / "locks"
@@ -105,6 +113,7 @@ class Layout:
             self.pickup,
             self.claims,
             self.damaged,
+            self.tokens,
             self.locks,
             self.logs,
         )
@@ -137,6 +146,10 @@ class Layout:
         """Where a file of that name is kept that could not be read; the name is one of ours."""
         return self.damaged / name
 
+    def token(self, account: str) -> Path:
+        """The file of an account's OAuth 2.0 tokens."""
+        return self.tokens / f"{encoded_name(account)}.json"
+
     def lock(self, name: str) -> Path:
         """The lock file of a stage, of `run`, of the index's creation or of the commands."""
         return self.locks / f"{name}.lock"
@@ -153,6 +166,14 @@ class Layout:
 def partial(path: Path) -> Path:
     """The name under which `path` is written until it is whole and synced."""
     return path.with_name(path.name + PARTIAL_SUFFIX)
+
+
+def encoded_name(name: str) -> str:
+    """A name of any characters as a part of a file's name: readable, and different for different names."""
+    encoded = quote(name, safe=" ")
+    if len(encoded) <= _LONGEST_ENCODED_NAME:
+        return encoded
+    return f"{encoded[: _LONGEST_ENCODED_NAME // 2]}-{hashlib.sha256(name.encode()).hexdigest()}"
 
 
 def queue_id_of(path: Path) -> QueueId | None:

@@ -30,6 +30,7 @@ _SAMPLES: dict[str, tuple[object, str, str]] = {
     "serial": (1, f"{1:010d}", "<serial>"),
     "queue_id": (QueueId("0" * 18), "0" * 18, "<queue id>"),
     "owner": ("<owner>", "<owner>", "<owner>"),
+    "account": ("sales", "sales", "<account>"),
     "name": ("<name>", "<name>", "<name>"),
     "at": (_TIME, f"{_TIME:%Y%m%dT%H%M%SZ}", "<time>"),
 }
@@ -38,6 +39,7 @@ _PLACEHOLDERS = {
     "<serial>": r"\d{10}",
     "<queue id>": r"[0-9a-z]{18}",
     "<owner>": "|".join(OWNERS),
+    "<account>": r"[\w.%~ -]+",
     "<name>": r"[\w.-]+",
     "<time>": r"\d{8}T\d{6}Z",
     "<schema>": r"\w+",
