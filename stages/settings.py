@@ -12,7 +12,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from stages.passwords import PasswordSource
+from stages.passwords import PasswordCommand, PasswordSource
 from stages.trust import Trust
 
 
@@ -39,6 +39,18 @@ class AuthMethod(StrEnum):
     SCRAM_SHA_256 = "scram-sha-256"
     XOAUTH2 = "xoauth2"
     OAUTHBEARER = "oauthbearer"
+
+    @property
+    def takes_token(self) -> bool:
+        """Whether it sends an OAuth 2.0 access token and never a password."""
+        return self in (AuthMethod.XOAUTH2, AuthMethod.OAUTHBEARER)
+
+
+class Grant(StrEnum):
+    """By what right an application gets access tokens: a person's consent (RFC 6749 section 6), or its own (4.4)."""
+
+    REFRESH_TOKEN = "refresh_token"  # noqa: S105 - a word, no secret
+    CLIENT_CREDENTIALS = "client_credentials"
 
 
 class Oversize(StrEnum):
@@ -127,8 +139,37 @@ class PickupSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OAuth2Client:
+    """An application that the provider knows, and how it gets access tokens; they are kept below `spool`.
+
+    `device_endpoint` None: nobody can log in here, `refresh_token` has the consent. `client_secret` None: a public
+    client. `trust` is for the endpoints, which are URLs.
+    """
+
+    grant: Grant
+    token_endpoint: str
+    device_endpoint: str | None
+    client_id: str
+    client_secret: PasswordSource | None
+    scope: str
+    refresh_token: PasswordSource | None
+    trust: Trust
+    spool: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenCommand:
+    """A command that prints an access token; it keeps and renews what it needs itself."""
+
+    command: PasswordCommand
+
+
+TokenSource = OAuth2Client | TokenCommand
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountSettings:
-    """One POP3 mailbox and where its mail goes.
+    """One POP3 mailbox and where its mail goes; either `password` or `oauth2` is None, and the other is not.
 
     `deliver_to` has at least one address. `leave_on_server` is how long a fetched message stays at the provider: zero
     deletes it at once, None keeps it for ever. `default_domain` completes a reverse-path that has no domain.
@@ -141,7 +182,8 @@ class AccountSettings:
     trust: Trust
     auth: AuthMethod
     username: str
-    password: PasswordSource
+    password: PasswordSource | None
+    oauth2: TokenSource | None
     deliver_to: tuple[str, ...]
     default_domain: str
     interval: timedelta

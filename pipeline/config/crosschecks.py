@@ -10,17 +10,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pipeline.config import grammar
-from pipeline.config.models import PASSWORD_KEYS
+from pipeline.config.models import PASSWORD_KEYS, SECRETS, keys_of_secret
 from pipeline.config.problems import Path as Place
 from pipeline.config.problems import Problem, Raw
 from stages.passwords import READABLE_BY_OTHERS
+from stages.settings import AuthMethod, Grant
+
+_TOKEN_METHODS = [method.value for method in AuthMethod if method.takes_token]
 
 
 def crosscheck(raw: Raw, base: Path) -> list[Problem]:
     """All problems of this kind; relative paths in the file start at `base`."""
     return [
         *_smtp_login(raw),
-        *_account_passwords(raw),
+        *_account_logins(raw),
+        *_oauth2(raw),
         *_certificates(raw),
         *_repeated_names(raw),
         *_repeated_mailboxes(raw),
@@ -30,29 +34,64 @@ def crosscheck(raw: Raw, base: Path) -> list[Problem]:
 
 def holds_password(raw: Raw) -> bool:
     """Whether the file itself is a secret."""
-    return any("password" in table for _, table in _tables_with_login(raw))
+    return any(key in table for _, table in _tables_with_secrets(raw) for key in ("password", *SECRETS))
 
 
 def _smtp_login(raw: Raw) -> Iterator[Problem]:
     smtp = _table(raw, "smtp")
     given = [key for key in PASSWORD_KEYS if key in smtp]
     if "username" in smtp or len(given) > 1:
-        yield from _one_password(("smtp",), given)
+        yield from _one_login(("smtp",), given, known=PASSWORD_KEYS)
     elif given:
         yield Problem(path=("smtp", given[0]), text="is given without username")
 
 
-def _account_passwords(raw: Raw) -> Iterator[Problem]:
+def _account_logins(raw: Raw) -> Iterator[Problem]:
+    known = (*PASSWORD_KEYS, "oauth2")
     for number, account in _accounts(raw):
-        yield from _one_password(("accounts", number), [key for key in PASSWORD_KEYS if key in account])
+        given = [key for key in known if key in account]
+        yield from _one_login(("accounts", number), given, known=known)
+        auth = account.get("auth", "auto")
+        if given == ["oauth2"] and auth in set(AuthMethod) - {"auto", *_TOKEN_METHODS}:
+            yield Problem(
+                path=("accounts", number, "auth"),
+                text=f"{grammar.shown(auth)} sends a password; use {grammar.one_of(['auto', *_TOKEN_METHODS])}",
+            )
+        if "oauth2" not in given and auth in _TOKEN_METHODS:
+            yield Problem(path=("accounts", number, "auth"), text=f"{grammar.shown(auth)} needs [accounts.oauth2]")
 
 
-def _one_password(place: Place, given: list[str]) -> Iterator[Problem]:
+def _one_login(place: Place, given: list[str], *, known: tuple[str, ...]) -> Iterator[Problem]:
     if len(given) != 1:
         found = f"these are given: {', '.join(given)}" if given else "none is given"
-        yield Problem(
-            path=(*place, "password"), text=f"exactly one of {grammar.one_of(PASSWORD_KEYS)} is needed; {found}"
-        )
+        yield Problem(path=(*place, "password"), text=f"exactly one of {grammar.one_of(known)} is needed; {found}")
+
+
+def _oauth2(raw: Raw) -> Iterator[Problem]:
+    for place, table in _oauth2_tables(raw):
+        for key, text in _oauth2_problems(table):
+            yield Problem(path=(*place, key), text=text)
+
+
+def _oauth2_problems(table: Raw) -> Iterator[tuple[str, str]]:
+    """Each key that is wrong in its company, and how."""
+    if "token_command" in table:
+        yield from ((key, "is not used beside token_command") for key in table if key != "token_command")
+        return
+    yield from (
+        (key, "is required without token_command") for key in ("token_endpoint", "client_id") if key not in table
+    )
+    given = {name: [key for key in keys_of_secret(name) if key in table] for name in SECRETS}
+    for name, keys in given.items():
+        if len(keys) > 1:
+            yield name, f"at most one source can be given; these are: {', '.join(keys)}"
+    if table.get("grant") == Grant.CLIENT_CREDENTIALS:
+        if not given["client_secret"]:
+            yield "client_secret", f"{grammar.shown(table['grant'])} needs it, from one of its sources"
+        personal = [key for key in ("device_endpoint", *given["refresh_token"]) if key in table]
+        yield from ((key, f"is not used with {grammar.shown(table['grant'])}") for key in personal)
+    elif "device_endpoint" not in table and not given["refresh_token"]:
+        yield "refresh_token", "is needed, or device_endpoint for `accounts login`"
 
 
 def _certificates(raw: Raw) -> Iterator[Problem]:
@@ -91,12 +130,13 @@ def _repeated(raw: Raw, key: Callable[[Raw], object]) -> Iterator[tuple[int, int
 
 
 def _files(raw: Raw, base: Path) -> Iterator[Problem]:
-    for place, table in _tables_with_login(raw):
+    for place, table in _tables_with_secrets(raw):
         holds_key = "tls_key" if "tls_key" in table else "tls_certificate"
-        for key in ("ca_file", "tls_certificate", "tls_key", "password_file"):
+        secrets = {holds_key, *(f"{name}_file" for name in ("password", *SECRETS))}
+        for key in ("ca_file", "tls_certificate", "tls_key", "password_file", *(f"{name}_file" for name in SECRETS)):
             name = table.get(key)
             if isinstance(name, str) and name and name.isprintable():
-                yield from _file((*place, key), base / name, is_secret=key in (holds_key, "password_file"))
+                yield from _file((*place, key), base / name, is_secret=key in secrets)
 
 
 def _file(place: Place, path: Path, *, is_secret: bool) -> Iterator[Problem]:
@@ -116,6 +156,18 @@ def _tables_with_login(raw: Raw) -> Iterator[tuple[Place, Raw]]:
     yield ("smtp",), _table(raw, "smtp")
     for number, account in _accounts(raw):
         yield ("accounts", number), account
+
+
+def _tables_with_secrets(raw: Raw) -> Iterator[tuple[Place, Raw]]:
+    yield from _tables_with_login(raw)
+    yield from _oauth2_tables(raw)
+
+
+def _oauth2_tables(raw: Raw) -> Iterator[tuple[Place, Raw]]:
+    for number, account in _accounts(raw):
+        table = account.get("oauth2")
+        if isinstance(table, dict):
+            yield ("accounts", number, "oauth2"), table
 
 
 def _table(raw: Raw, name: str) -> Raw:

@@ -1,4 +1,4 @@
-"""The small languages inside the file: durations, sizes, hosts, addresses, fingerprints.
+"""The small languages inside the file: durations, sizes, hosts, addresses, fingerprints, endpoints.
 
 Each function takes what TOML gave and returns the value that `Settings` holds.
 **Failures:** `ValueError` whose text is the problem as the operator reads it, on one line.
@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from stages.secret import Secret
 
@@ -30,6 +31,8 @@ _LARGEST = 2**63 - 1
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9_.])?")
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+# RFC 6749 section 3.3.
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 _FINGERPRINT = re.compile(r"sha256:([0-9a-f]{64})")
 
 
@@ -183,6 +186,25 @@ def fingerprints(value: object) -> tuple[str, ...]:
     return _each(value, _fingerprint)
 
 
+def endpoint(value: object) -> str:
+    """The URL of an OAuth 2.0 endpoint: https, or http on this machine (RFC 6749 section 3.2)."""
+    url = text(value)
+    scheme, host_name = _scheme_and_host(url)
+    if not host_name:
+        raise ValueError(f"{shown(value)} is not a URL such as https://login.example/oauth2/token")
+    if scheme != "https" and not (scheme == "http" and is_loopback(host_name)):
+        raise ValueError(f"{shown(value)} must begin with https://, since secrets are sent to it")
+    return url
+
+
+def scope(value: object) -> str:
+    """The scopes that are asked for, in one string with spaces between them or in an array."""
+    words = [word for item in (value if isinstance(value, list) else [value]) for word in text(item).split(" ")]
+    if not all(_SCOPE.fullmatch(word) for word in words):
+        raise ValueError(f"{shown(value)} is not a scope, or scopes with one space between them")
+    return " ".join(words)
+
+
 def owner_uids(value: object) -> frozenset[int]:
     """User names or numbers, as uids of this machine."""
     return frozenset(_each(value, _uid))
@@ -210,6 +232,17 @@ def _each(value: object, parse: Callable[[object], _Value]) -> tuple[_Value, ...
     """Parse one value or an array of them, without repetitions, in order."""
     items = value if isinstance(value, list) else [value]
     return tuple(dict.fromkeys(parse(item) for item in items))
+
+
+def _scheme_and_host(url: str) -> tuple[str, str]:
+    """Both of a URL that names a server and nobody there; empty where it is none."""
+    try:
+        parts = urlsplit(url)
+        host_name = host(parts.hostname or "")
+        is_good = parts.port != 0 and url.isascii() and " " not in url and "@" not in parts.netloc and "#" not in url
+    except ValueError:
+        return "", ""
+    return (parts.scheme, host_name) if is_good else ("", "")
 
 
 def _is_address(host_name: str) -> bool:

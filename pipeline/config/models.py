@@ -14,10 +14,18 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validat
 
 from pipeline.config import grammar
 from stages.secret import Secret
-from stages.settings import AuthMethod, InvalidReversePath, Oversize, TlsMode
+from stages.settings import AuthMethod, Grant, InvalidReversePath, Oversize, TlsMode
 from stages.trust import TlsVersion
 
-PASSWORD_KEYS = ("password", "password_file", "password_env", "password_command", "password_credential")
+
+def keys_of_secret(name: str) -> tuple[str, ...]:
+    """The keys that say where a secret is, one for each source."""
+    return (name, f"{name}_file", f"{name}_env", f"{name}_command", f"{name}_credential")
+
+
+PASSWORD_KEYS = keys_of_secret("password")
+# Of `[accounts.oauth2]`.
+SECRETS = ("client_secret", "refresh_token")
 
 
 class Protocol(StrEnum):
@@ -44,6 +52,9 @@ Domains = Annotated[tuple[str, ...], PlainValidator(grammar.domains)]
 Addresses = Annotated[tuple[str, ...], PlainValidator(grammar.addresses)]
 Fingerprints = Annotated[tuple[str, ...], PlainValidator(grammar.fingerprints)]
 Owners = Annotated[frozenset[int], PlainValidator(grammar.owner_uids)]
+Endpoint = Annotated[str, PlainValidator(grammar.endpoint)]
+Scope = Annotated[str, PlainValidator(grammar.scope)]
+GrantWord = Annotated[Grant, PlainValidator(grammar.choice(Grant))]
 Password = Annotated[Secret, PlainValidator(grammar.secret)]
 MinVersion = Annotated[TlsVersion, PlainValidator(grammar.choice(TlsVersion))]
 Tls = Annotated[TlsMode, PlainValidator(grammar.choice(TlsMode))]
@@ -144,6 +155,28 @@ class PickupTable(Table):
     accept_domains: Domains = ()
 
 
+class OAuth2Table(Table):
+    """`[accounts.oauth2]`: where access tokens come from."""
+
+    token_command: Text | None = None
+    grant: GrantWord = Grant.REFRESH_TOKEN
+    token_endpoint: Endpoint | None = None
+    device_endpoint: Endpoint | None = None
+    client_id: Text | None = None
+    scope: Scope | None = None
+    client_secret: Password | None = None
+    client_secret_file: Text | None = None
+    client_secret_env: Text | None = None
+    client_secret_command: Text | None = None
+    client_secret_credential: Text | None = None
+    refresh_token: Password | None = None
+    refresh_token_file: Text | None = None
+    refresh_token_env: Text | None = None
+    refresh_token_command: Text | None = None
+    refresh_token_credential: Text | None = None
+    ca_file: Text | None = None
+
+
 class AccountTable(WithTls, WithPassword):
     """One `[[accounts]]`."""
 
@@ -153,6 +186,7 @@ class AccountTable(WithTls, WithPassword):
     tls: Tls = TlsMode.IMPLICIT
     auth: Auth = AuthMethod.AUTO
     username: Text
+    oauth2: OAuth2Table | None = None
     deliver_to: Addresses
     interval: Interval | None = None
     leave_on_server: KeepTime = timedelta(0)

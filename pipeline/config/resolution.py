@@ -5,17 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.config.grammar import is_loopback
-from pipeline.config.models import AccountTable, Configuration, PickupTable, SmtpTable, WithPassword, WithTls
+from pipeline.config.models import AccountTable, Configuration, OAuth2Table, PickupTable, SmtpTable, Table, WithTls
 from stages.passwords import PasswordCommand, PasswordCredential, PasswordFile, PasswordSource, PasswordVariable
+from stages.secret import Secret
 from stages.settings import (
     AccountSettings,
     FetchSettings,
+    OAuth2Client,
     PickupSettings,
     Settings,
     SmtpSettings,
     SpoolSettings,
     SubmitSettings,
     TlsMode,
+    TokenCommand,
+    TokenSource,
     ValidateSettings,
 )
 from stages.trust import Trust
@@ -23,13 +27,14 @@ from stages.trust import Trust
 
 def resolve(file: Configuration, base: Path) -> Settings:
     """The settings of a file whose relative paths start at `base`."""
+    sources = _Sources(file, base)
     return Settings(
         spool=SpoolSettings(
             directory=base / file.spool.directory,
             min_free_octets=file.spool.min_free_space,
             history=file.spool.history,
         ),
-        smtp=_smtp(file.smtp, base),
+        smtp=_smtp(file.smtp, sources, base=base),
         fetch=FetchSettings(
             max_messages_per_session=file.fetch.max_messages_per_session,
             max_message_octets=file.fetch.max_message_size,
@@ -50,18 +55,48 @@ def resolve(file: Configuration, base: Path) -> Settings:
             queue_lifetime=file.submit.queue_lifetime,
         ),
         pickup=_pickup(file.pickup, file.accounts),
-        accounts=tuple(_account(account, file, base=base) for account in file.accounts),
+        accounts=tuple(_account(account, file, sources=sources, base=base) for account in file.accounts),
     )
 
 
-def _smtp(table: SmtpTable, base: Path) -> SmtpSettings:
+class _Sources:
+    """Where the secrets of a file come from; no command sees the variables that secrets come from."""
+
+    def __init__(self, file: Configuration, base: Path) -> None:
+        self._base = base
+        tables: list[Table] = [file.smtp, *file.accounts, *(one.oauth2 for one in file.accounts if one.oauth2)]
+        self._hidden = frozenset(
+            value for table in tables for key, value in table if key.endswith("_env") and value is not None
+        )
+
+    def of(self, table: Table, name: str) -> PasswordSource | None:
+        """The source of a secret, by the one key of it that is given."""
+        given = dict(table)
+        if isinstance(secret := given[name], Secret):
+            return secret
+        if (path := given[f"{name}_file"]) is not None:
+            return PasswordFile(self._base / path)
+        if (variable := given[f"{name}_env"]) is not None:
+            return PasswordVariable(variable)
+        if (command := given[f"{name}_command"]) is not None:
+            return self.command(command)
+        if (credential := given[f"{name}_credential"]) is not None:
+            return PasswordCredential(credential)
+        return None
+
+    def command(self, command: str) -> PasswordCommand:
+        """A command that prints a secret."""
+        return PasswordCommand(command, self._hidden)
+
+
+def _smtp(table: SmtpTable, sources: _Sources, *, base: Path) -> SmtpSettings:
     return SmtpSettings(
         host=table.host,
         port=table.port,
         tls=table.tls or (TlsMode.NONE if is_loopback(table.host) else TlsMode.STARTTLS),
         trust=_trust(table, base),
         username=table.username,
-        password=_password(table, base) if table.username else None,
+        password=sources.of(table, "password"),
         timeout=table.timeout,
         final_dot_timeout=table.final_dot_timeout,
         connections=table.connections,
@@ -78,7 +113,7 @@ def _pickup(table: PickupTable, accounts: list[AccountTable]) -> PickupSettings:
     )
 
 
-def _account(table: AccountTable, file: Configuration, *, base: Path) -> AccountSettings:
+def _account(table: AccountTable, file: Configuration, *, sources: _Sources, base: Path) -> AccountSettings:
     return AccountSettings(
         name=table.name,
         host=table.host,
@@ -87,7 +122,8 @@ def _account(table: AccountTable, file: Configuration, *, base: Path) -> Account
         trust=_trust(table, base),
         auth=table.auth,
         username=table.username,
-        password=_password(table, base),
+        password=sources.of(table, "password"),
+        oauth2=_oauth2(table.oauth2, sources, base=base, spool=base / file.spool.directory) if table.oauth2 else None,
         deliver_to=table.deliver_to,
         default_domain=file.smtp.default_domain or _domain_of(table.deliver_to[0]),
         interval=table.interval or file.fetch.interval,
@@ -106,17 +142,21 @@ def _trust(table: WithTls, base: Path) -> Trust:
     )
 
 
-def _password(table: WithPassword, base: Path) -> PasswordSource:
-    if table.password_file is not None:
-        return PasswordFile(base / table.password_file)
-    if table.password_env is not None:
-        return PasswordVariable(table.password_env)
-    if table.password_command is not None:
-        return PasswordCommand(table.password_command)
-    if table.password_credential is not None:
-        return PasswordCredential(table.password_credential)
-    assert table.password is not None  # noqa: S101 - `crosschecks` let exactly one of the five through
-    return table.password
+def _oauth2(table: OAuth2Table, sources: _Sources, *, base: Path, spool: Path) -> TokenSource:
+    if table.token_command is not None:
+        return TokenCommand(command=sources.command(table.token_command))
+    return OAuth2Client(
+        grant=table.grant,
+        # `crosschecks` made sure of the next two.
+        token_endpoint=table.token_endpoint or "",
+        device_endpoint=table.device_endpoint,
+        client_id=table.client_id or "",
+        client_secret=sources.of(table, "client_secret"),
+        scope=table.scope or "",
+        refresh_token=sources.of(table, "refresh_token"),
+        trust=Trust(ca_file=_absolute(table.ca_file, base)),
+        spool=spool,
+    )
 
 
 def _absolute(path: str | None, base: Path) -> Path | None:

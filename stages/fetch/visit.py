@@ -15,7 +15,7 @@ from typing import Literal
 
 from spool.envelope import NO_UIDL, Uidl
 from stages.errors import OperatorMustAct, PeerSaidNo, StageError, TryLater
-from stages.fetch.entrance import connected, credentials_of, endpoint_of
+from stages.fetch.entrance import connected, credentials_of, endpoint_of, noting_refusal
 from stages.fetch.plan import Listed
 from stages.pop3.auth import Credentials
 from stages.pop3.client import Pop3Client
@@ -82,7 +82,8 @@ async def _look(account: AccountSettings, sight: Sight, *, timeout: float) -> No
         sight.offered = client.capabilities
         if isinstance(secret, StageError):
             raise secret
-        await client.login(secret)
+        async with noting_refusal(account, secret):
+            await client.login(secret)
         sight.mechanism, sight.capabilities = client.mechanism, client.capabilities
         await _list(client, sight)
         await client.quit()

@@ -217,3 +217,46 @@ def test_a_quoted_value_is_one_bounded_line_of_ascii() -> None:
     assert quoted.isascii()
     assert quoted.isprintable()
     assert len(quoted) <= 80
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["https://login.example/a/token?p=1", "https://login.example:8443", "http://127.0.0.1:8080/t", "http://[::1]/t"],
+)
+def test_an_endpoint_is_https_or_on_this_machine(value: str) -> None:
+    assert grammar.endpoint(value) == value
+
+
+@pytest.mark.parametrize(
+    "value", ["http://login.example/t", "http://127.0.0.1.example/t", "ftp://localhost/", "httpx://a/"]
+)
+def test_an_endpoint_that_would_be_told_secrets_in_clear_is_refused(value: str) -> None:
+    with pytest.raises(ValueError, match="must begin with https://"):
+        grammar.endpoint(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "login.example/t",
+        "https://",
+        "https:///t",
+        "https://a:b@c/t",
+        "https://a/t#f",
+        "https://a/ t",
+        "https://a:0/",
+        "https://a:99999/",
+        "https://[::1/",
+        "https://\u00e4/",
+        5,
+        "https://a/\r\nX: y",
+        "https://-/",
+    ],
+)
+def test_what_is_no_endpoint_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match=r"is not a URL such as|must be a string|control characters"):
+        grammar.endpoint(value)
+
+
+def test_scopes_are_one_string() -> None:
+    assert grammar.scope(["pop", "offline_access"]) == grammar.scope("pop offline_access") == "pop offline_access"

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config import ConfigurationError, find, load, parse
 from stages.passwords import PasswordCommand, PasswordCredential, PasswordFile, PasswordVariable
-from stages.settings import Settings, TlsMode
+from stages.settings import Grant, OAuth2Client, Settings, TlsMode, TokenCommand
 from stages.trust import TlsVersion, Trust
 
 FILE = Path("/etc/pop3connector/pop3connector.toml")
@@ -166,8 +166,8 @@ def test_every_problem_is_reported_at_once_by_its_path() -> None:
             "fetch.concurrency: must be at least 1, not 0",
             "submit: retry_max is shorter than retry_initial",
             'accounts[1].port: must be an integer, not "995" (account "a")',
-            "accounts[1].password: exactly one of password, password_file, password_env, password_command or "
-            'password_credential is needed; these are given: password, password_env (account "a")',
+            "accounts[1].password: exactly one of password, password_file, password_env, password_command, "
+            'password_credential or oauth2 is needed; these are given: password, password_env (account "a")',
             'accounts[1].name: is the name of accounts[0] too (account "a")',
             'accounts[1].username: is the mailbox of accounts[0] too: same host and user (account "a")',
         )
@@ -268,6 +268,142 @@ def test_a_private_key_must_be_there_and_private(tmp_path: Path) -> None:
         'accounts[0].tls_key: there is no file /etc/pop3connector/us.key (account "a")',
         f"smtp.tls_certificate: {chmod}",
     ]
+
+
+OAUTH2 = """
+[accounts.oauth2]
+token_endpoint = "https://login.example/token"
+device_endpoint = "https://login.example/device"
+client_id = "us"
+"""
+TOKENS = ACCOUNT.replace('password_env = "PW"\n', "").format(name="sales") + OAUTH2
+
+
+def oauth2_problems(text: str) -> list[str]:
+    """The problems of an account that logs in with tokens, without what all of them have."""
+    return [line.removeprefix("accounts[0].").removesuffix(' (account "sales")') for line in problems(text)]
+
+
+def test_tokens_take_the_place_of_a_password() -> None:
+    (account,) = settings(TOKENS + 'scope = ["pop", "offline_access"]').accounts
+    assert account.password is None
+    assert account.oauth2 == OAuth2Client(
+        grant=Grant.REFRESH_TOKEN,
+        token_endpoint="https://login.example/token",
+        device_endpoint="https://login.example/device",
+        client_id="us",
+        client_secret=None,
+        scope="pop offline_access",
+        refresh_token=None,
+        trust=Trust(),
+        spool=Path("/var/lib/pop3connector"),
+    )
+
+
+def test_a_command_may_print_the_token() -> None:
+    text = TOKENS.replace(OAUTH2, "[accounts.oauth2]\ntoken_command = 'get-token'")
+    assert settings(text).accounts[0].oauth2 == TokenCommand(command=PasswordCommand("get-token"))
+
+
+def test_the_secrets_of_a_client_have_the_sources_of_a_password(tmp_path: Path) -> None:
+    file = write(tmp_path / "refresh", "secret\n")
+    found = settings(f"{TOKENS}client_secret_env = 'CS'\nrefresh_token_file = '{file}'").accounts[0].oauth2
+    assert isinstance(found, OAuth2Client)
+    assert (found.client_secret, found.refresh_token) == (PasswordVariable("CS"), PasswordFile(file))
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ("grant = 'password'", 'oauth2.grant: "password" is not one of refresh_token or client_credentials'),
+        ("token_command = 'x'", "oauth2.token_endpoint: is not used beside token_command"),
+        ("client_secret = 'a'\nclient_secret_env = 'B'", "oauth2.client_secret: at most one source can be given; "),
+        ("grant = 'client_credentials'", 'oauth2.client_secret: "client_credentials" needs it'),
+        (
+            "grant = 'client_credentials'\nrefresh_token_env = 'B'",
+            'oauth2.refresh_token_env: is not used with "client_credentials"',
+        ),
+        ("refresh_token_file = 'gone'", "oauth2.refresh_token_file: there is no file /etc/pop3connector/gone"),
+        ("ca_file = 'gone'", "oauth2.ca_file: there is no file /etc/pop3connector/gone"),
+        ("scopes = 'pop'", "oauth2.scopes: unknown key; did you mean scope?"),
+        ("scope = 'a  b'", 'oauth2.scope: "a  b" is not a scope'),
+        ("client_secret = 31337", "oauth2.client_secret: must be a string"),
+    ],
+)
+def test_a_problem_with_tokens_says_what_to_write(lines: str, problem: str) -> None:
+    found = oauth2_problems(TOKENS + lines)
+    assert any(line.startswith(problem) for line in found), found
+    assert "31337" not in str(found)
+
+
+@pytest.mark.parametrize("key", ["token_endpoint", "client_id"])
+def test_a_client_lacks_nothing(key: str) -> None:
+    text = "\n".join(line for line in TOKENS.splitlines() if not line.startswith(f"{key} "))
+    assert oauth2_problems(text) == [f"oauth2.{key}: is required without token_command"]
+
+
+def test_a_refresh_token_comes_from_somewhere() -> None:
+    text = "\n".join(line for line in TOKENS.splitlines() if not line.startswith("device_endpoint "))
+    assert oauth2_problems(text) == ["oauth2.refresh_token: is needed, or device_endpoint for `accounts login`"]
+
+
+def test_tokens_are_no_second_way_beside_a_password() -> None:
+    (problem,) = oauth2_problems(ACCOUNT.format(name="sales") + OAUTH2)
+    assert problem.endswith("password_credential or oauth2 is needed; these are given: password_env, oauth2")
+
+
+def test_what_is_no_table_is_no_oauth2() -> None:
+    found = oauth2_problems(TOKENS.replace(OAUTH2, "oauth2 = 'xoauth2'"))
+    assert found == ["oauth2: must be a table: [accounts.oauth2] below its [[accounts]]"]
+
+
+@pytest.mark.parametrize("auth", ["auto", "xoauth2", "oauthbearer"])
+def test_a_token_is_sent_by_a_mechanism_for_tokens(auth: str) -> None:
+    assert settings(TOKENS.replace(OAUTH2, f"auth = '{auth}'\n" + OAUTH2)).accounts[0].auth == auth
+
+
+def test_a_token_is_sent_by_no_other() -> None:
+    (problem,) = oauth2_problems(TOKENS.replace(OAUTH2, "auth = 'apop'\n" + OAUTH2))
+    assert problem == 'auth: "apop" sends a password; use auto, xoauth2 or oauthbearer'
+
+
+@pytest.mark.parametrize("auth", ["xoauth2", "oauthbearer"])
+def test_a_mechanism_for_tokens_needs_their_source(auth: str) -> None:
+    found = oauth2_problems(ACCOUNT.format(name="sales") + f"auth = '{auth}'")
+    assert found == [f'auth: "{auth}" needs [accounts.oauth2]']
+
+
+@pytest.mark.parametrize("key", ["client_secret", "refresh_token"])
+def test_a_file_with_a_secret_of_oauth2_is_a_secret(tmp_path: Path, key: str) -> None:
+    file = write(tmp_path / "a.toml", f"{TOKENS}{key} = 'hunter2'", mode=0o640)
+    with pytest.raises(ConfigurationError, match=f"chmod 600 {file}"):
+        load(file, {})
+
+
+def test_no_command_sees_a_variable_that_any_secret_is_read_from() -> None:
+    commands = f"""
+        [smtp]
+        username = "us"
+        password_command = "relay"
+        {ACCOUNT.format(name="env")}
+        {ACCOUNT.format(name="command").replace('password_env = "PW"', "password_command = 'isp'")}
+        {TOKENS}
+        client_secret_env = "CS"
+        refresh_token_command = "refresh"
+    """
+    found = settings(commands)
+    hidden = frozenset({"PW", "CS"})
+    assert found.smtp.password == PasswordCommand("relay", hidden)
+    assert found.accounts[1].password == PasswordCommand("isp", hidden)
+    assert isinstance(client := found.accounts[2].oauth2, OAuth2Client)
+    assert client.refresh_token == PasswordCommand("refresh", hidden)
+
+
+def test_a_login_leaves_in_clear_only_where_none_is_written() -> None:
+    assert settings(ACCOUNT.format(name="sales")).accounts[0].tls is TlsMode.IMPLICIT
+    for tls in ("implicit", "starttls", "none"):
+        text = ACCOUNT.format(name="sales") + f"port = 110\ntls = '{tls}'"
+        assert settings(text).accounts[0].tls == tls
 
 
 def test_each_source_of_a_password_is_kept_to_be_read_at_login(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from pipeline.config import parse
-from pipeline.config.models import PASSWORD_KEYS, AccountTable, Configuration
+from pipeline.config.models import PASSWORD_KEYS, SECRETS, AccountTable, Configuration, OAuth2Table, keys_of_secret
 
 PAGE = (Path(__file__).parents[4] / "docs/reference/configuration.md").read_text()
 
@@ -80,10 +80,17 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert parse(ACCOUNT.encode(), file) == parse((CONTRACT + ACCOUNT + ACCOUNT_DEFAULTS).encode(), file)
 
 
+# Of these the page has one list for all tables, or a sentence.
+SECRET_KEYS = {*PASSWORD_KEYS, *(key for name in SECRETS for key in keys_of_secret(name))}
+
+
 def tables() -> dict[str, type[BaseModel]]:
     plain = {field.alias or key: field.annotation for key, field in Configuration.model_fields.items()}
     models = {key: model for key, model in plain.items() if isinstance(model, type) and issubclass(model, BaseModel)}
-    return {f"[{key}]": model for key, model in models.items()} | {"[[accounts]]": AccountTable}
+    return {f"[{key}]": model for key, model in models.items()} | {
+        "[[accounts]]": AccountTable,
+        "[accounts.oauth2]": OAuth2Table,
+    }
 
 
 def rows(heading: str) -> dict[str, str]:
@@ -94,16 +101,22 @@ def rows(heading: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("heading", tables())
 def test_the_page_has_every_key_and_no_other(heading: str) -> None:
-    assert rows(f"`{heading}`").keys() == tables()[heading].model_fields.keys() - set(PASSWORD_KEYS)
+    assert rows(f"`{heading}`").keys() == tables()[heading].model_fields.keys() - SECRET_KEYS
 
 
 def test_the_page_has_every_source_of_a_password() -> None:
     assert tuple(rows("Passwords")) == PASSWORD_KEYS
 
 
+def test_the_page_has_every_source_of_the_secrets_of_oauth2() -> None:
+    assert [key for key in OAuth2Table.model_fields if key in SECRET_KEYS] == [
+        key for name in SECRETS for key in keys_of_secret(name) if f"`{key}`" in PAGE
+    ]
+
+
 @pytest.mark.parametrize(
     ("heading", "key"),
-    [(heading, key) for heading, model in tables().items() for key in model.model_fields if key not in PASSWORD_KEYS],
+    [(heading, key) for heading, model in tables().items() for key in model.model_fields if key not in SECRET_KEYS],
 )
 def test_the_page_gives_the_default_of_every_key(heading: str, key: str) -> None:
     field = tables()[heading].model_fields[key]
@@ -122,6 +135,7 @@ def test_the_page_gives_the_default_of_every_key(heading: str, key: str) -> None
         assert getattr(changed, key) == field.default
 
 
-def test_the_example_of_the_page_is_valid() -> None:
-    example = PAGE.partition("```toml\n")[2].partition("```")[0]
-    assert parse(example.encode(), Path("/pop3connector.toml")).accounts[0].name == "sales-isp"
+def test_the_examples_of_the_page_are_valid() -> None:
+    examples = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    names = [parse(example.encode(), Path("/pop3connector.toml")).accounts[0].name for example in examples]
+    assert names == ["sales-isp", "sales-m365"]
