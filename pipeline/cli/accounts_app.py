@@ -28,3 +28,11 @@ def adopt(context: typer.Context, name: AccountName) -> None:
     from pipeline.cli import adopting
 
     raise typer.Exit(adopting.adopt(invocation_of(context).settings(), name))
+
+
+@accounts_app.command()
+def login(context: typer.Context, name: AccountName) -> None:
+    """Log in to an OAuth 2.0 provider, in a browser on any device; the refresh token is kept in the spool."""
+    from pipeline.cli import logging_in
+
+    raise typer.Exit(logging_in.login(invocation_of(context).settings(), name))

@@ -19,6 +19,7 @@ from tests.docs.sample_spool import ACCOUNT, make_sample
 from tests.docs.typed import NAME, commands
 from tests.support.connector import Connector, account, configure
 from tests.support.processes import command, run, running, wait_until
+from tests.support.provider import provider
 from tests.support.spools import LETTER
 
 PAGE = sections((REFERENCE / "commands.md").read_text())
@@ -67,6 +68,20 @@ def test_an_example_does_what_it_says(line: str, connector: Connector) -> None:
             done = run(arguments, env=environment)
             assert (done.returncode, done.stderr) == (0, "")
             process.stop()
+    elif line.startswith("pop3connector accounts login"):
+        with provider(connector.directory) as served:
+            served.interval = 1
+            oauth2 = {
+                "client_id": "us",
+                "token_endpoint": f"{served.url}/token",
+                "device_endpoint": f"{served.url}/device",
+                "ca_file": str(served.ca_file),
+            }
+            tokens = account("sales-m365", 110, oauth2=oauth2)
+            del tokens["password"]
+            configure(connector.directory, smtp_port=25, accounts=[tokens])
+            done = run(arguments, env=environment)
+            assert (done.returncode, done.stderr) == (0, "")
     else:
         done = run(arguments, env=environment)
         assert (done.returncode, done.stderr) == (0, "")
