@@ -1,7 +1,8 @@
-"""How every command begins and ends as a process: signals, standard streams, exit codes.
+"""How every command begins and ends as a process: core dumps, signals, standard streams, exit codes.
 
-**Invariants:** an error ends in one line on standard error and the exit code of `pipeline.endings`; a traceback is
-never printed. Wrong usage is 64. Whatever takes long to import is imported after Ctrl-C has become quiet.
+**Invariants:** no process of ours, and none that it starts, leaves a core dump: there would be passwords in it. An
+error ends in one line on standard error and the exit code of `pipeline.endings`; a traceback is never printed. Wrong
+usage is 64. Whatever takes long to import is imported after Ctrl-C has become quiet.
 """
 
 # ruff: noqa: PLC0415 - see the last of the invariants
@@ -9,6 +10,7 @@ never printed. Wrong usage is 64. Whatever takes long to import is imported afte
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -21,6 +23,7 @@ _TYPERS_ABORTED = 1
 
 def main() -> None:
     """Run the command that was typed, and exit."""
+    _leave_no_core()
     _end_quietly_at_ctrl_c()
     _stand_in_for_closed_streams()
     sys.exit(run_command(sys.argv[1:]))
@@ -66,6 +69,14 @@ def _exit_code(code: object) -> int:
             return code
         case _:
             return ExitCode.OK
+
+
+def _leave_no_core() -> None:
+    # Not 0: that keeps no core from a program which the kernel pipes it to, while 1 is kept from files and programs
+    # alike (core(5) and fs/coredump.c).
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    limit = 1 if hard == resource.RLIM_INFINITY else min(hard, 1)
+    resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
 
 
 def _end_quietly_at_ctrl_c() -> None:
