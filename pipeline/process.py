@@ -14,7 +14,7 @@ from pipeline.exit_codes import ExitCode
 from spool.layout import Layout, Stage
 from spool.opening import utc_now
 from stages.runner import Mode, StageWork, run_stage
-from stages.settings import Settings
+from stages.settings import OAuth2Client, Settings
 
 MakeWork = Callable[[Stage], StageWork]
 
@@ -42,10 +42,12 @@ def stage_work(stage: Stage) -> StageWork:
             assert_never(stage)
 
 
-def import_stages() -> None:
+def import_stages(settings: Settings) -> None:
     """Import every stage's modules, so that a stage that is forked later is of the same version as its supervisor."""
     for stage in Stage:
         stage_work(stage)
+    if any(isinstance(account.oauth2, OAuth2Client) for account in settings.accounts):
+        import stages.oauth.keeper  # noqa: F401, PLC0415 - only for who needs it
 
 
 def run_stage_process(

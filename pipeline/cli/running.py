@@ -24,7 +24,7 @@ def run(settings: Settings, *, drain: bool) -> int:
     from pipeline.process import import_stages  # noqa: PLC0415 - `retrieve-now` needs no stage
     from pipeline.supervisor import supervise  # noqa: PLC0415 - `retrieve-now` needs no stage
 
-    import_stages()
+    import_stages(settings)
     if not drain:
         return supervise(settings)
     drained = drain_all(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,10 @@ from spool.opening import open_spool
 from stages.runner import Mode, Outcome, Runtime
 from stages.settings import Settings
 from tests.support.fake_stages import FakeStage, Work
+from tests.support.processes import run
 from tests.support.settings import default_settings
+
+ENDPOINTS = "token_endpoint = 'https://l.example/t'\ndevice_endpoint = 'https://l.example/d'"
 
 
 @pytest.fixture
@@ -71,3 +75,22 @@ def test_a_stage_that_failed_gives_its_lock_back(settings: Settings) -> None:
 
     run_fake(settings, work)
     assert run_fake(settings) == 0
+
+
+@pytest.mark.parametrize(
+    ("oauth2", "loaded"), [("", False), ("token_command = 'x'", False), ("client_id = 'us'\n" + ENDPOINTS, True)]
+)
+def test_what_gets_tokens_is_loaded_before_a_stage_is_forked_and_only_for_who_needs_it(
+    tmp_path: Path, oauth2: str, loaded: bool
+) -> None:
+    """A fetch process that is started again after an upgrade must be of one piece."""
+    file = tmp_path / "pop3connector.toml"
+    secret = f"[accounts.oauth2]\n{oauth2}" if oauth2 else "password = 'p'"
+    file.write_text(f"[[accounts]]\nname = 'a'\nhost = 'h'\nusername = 'a'\ndeliver_to = 'a@b.example'\n{secret}")
+    file.chmod(0o600)
+    code = (
+        "import sys; from pathlib import Path; from pipeline.config import load; from pipeline.process import "
+        "import_stages; import_stages(load(Path(sys.argv[1]), {})); print('oauthlib' in sys.modules)"
+    )
+    done = run([sys.executable, "-c", code, str(file)])
+    assert (done.stdout, done.stderr) == (f"{loaded}\n", "")
