@@ -117,7 +117,8 @@ class Retrieving:
             had = Had(self._entries)
         else:
             had = Had([*(entry for entry in self._entries if entry.uidl in uidls), *self._plan.suspects])
-        had.use_up(self._plan.used)
+        # Peeks left undecided are asked for as well: their entries stand for nothing else.
+        had.use_up(entry for entry in self._plan.used if entry.uidl == NO_UIDL or entry.uidl not in uidls)
         had.suspect(self._plan.suspects)
         return had
 

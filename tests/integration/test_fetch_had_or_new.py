@@ -107,6 +107,35 @@ def test_a_large_message_is_compared_by_its_header(fetching: Fetching) -> None:
     assert provider.drop.messages == []
 
 
+class RefusesTop(Pop3Session):
+    """TOP is offered, and refused."""
+
+    def top(self, argument: str) -> bytes:
+        return self.err(b"[SYS/TEMP] not now")
+
+
+class AddsToTop(Pop3Session):
+    """TOP shows a field that RETR does not."""
+
+    def top(self, argument: str) -> bytes:
+        status, header = super().top(argument).split(b"\r\n", 1)
+        return status + b"\r\nX-Shown-By: TOP\r\n" + header
+
+
+@pytest.mark.parametrize("session", [RefusesTop, AddsToTop])
+def test_a_large_message_whose_header_decides_nothing_is_compared_whole_and_not_admitted_again(
+    fetching: Fetching, session: type[Pop3Session]
+) -> None:
+    """Its entry in the ledger stands for no other message."""
+    provider = Provider([mail(1, LARGE_BODY)], session=CutAtDele)
+    fetching.poll(provider)
+    provider.kind = session
+    fetching.poll(provider)
+    assert provider.commands[-4:] == ["TOP 1 0", "RETR 1", "DELE 1", "QUIT"]
+    assert len(fetching.contents()) == 1
+    assert provider.drop.messages == []
+
+
 @pytest.mark.parametrize("manners", [Manners(top=False), Manners()])
 @pytest.mark.parametrize("body", ["HELLO.", LARGE_BODY], ids=["small", "large"])
 def test_another_message_under_a_known_uidl_is_new_mail(fetching: Fetching, manners: Manners, body: str) -> None:
