@@ -263,7 +263,7 @@ def _login_columns(login: Login | None) -> dict[str, object]:
 
 def _left(row: Row[tuple[object, ...]]) -> Left:
     return Left(
-        uidl=Uidl.decode(row.uidl),
+        uidl=Uidl.parse(row.uidl),
         octets=row.octets,
         why=Why(row.why),
         limit_octets=row.limit_octets,

@@ -18,19 +18,23 @@ _PLAIN = bytes(octet for octet in range(0x21, 0x7F) if octet != 0x25).decode("as
 _REASON = re.compile(r"([a-z]+): (?:(\d{3})(?: |$))?(?:(\d\.\d{1,3}\.\d{1,3})(?: |$))?(.*)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Uidl:
+class Uidl(bytes):
     """A unique-id as the server gave it (RFC 1939 section 7); empty where the server has none."""
 
-    octets: bytes
+    __slots__ = ()
+
+    @property
+    def octets(self) -> bytes:
+        """What the server gave, and nothing but octets."""
+        return bytes(self)
 
     @property
     def encoded(self) -> str:
         """The reversible form for headers, rows and people: all but 0x21 to 0x7E, and `%`, as %XX."""
-        return quote_from_bytes(self.octets, safe=_PLAIN)
+        return quote_from_bytes(self, safe=_PLAIN)
 
     @classmethod
-    def decode(cls, text: str) -> Uidl:
+    def parse(cls, text: str) -> Uidl:
         """Undo `encoded`; total on any text."""
         return cls(unquote_to_bytes(text))
 

@@ -149,7 +149,7 @@ def parse_origin(found: Block) -> tuple[Origin, int, bytes] | None:
         origin = Origin(
             queue_id=QueueId(found.get(PREFIX + "Queue-Id") or ""),
             account=unquote(found.get(PREFIX + "Account") or ""),
-            uidl=Uidl.decode(found.get(PREFIX + "UIDL") or ""),
+            uidl=Uidl.parse(found.get(PREFIX + "UIDL") or ""),
             peer=found.get(PREFIX + "Peer") or "",
             fetched_at=parse_timestamp(found.get(PREFIX + "Fetched-At") or ""),
             copy=int(found.get(PREFIX + "Copy") or 1),

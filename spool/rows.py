@@ -190,7 +190,7 @@ def to_message(row: Row[tuple[object, ...]], layout: Layout) -> Message:
         queue_id=QueueId(row.queue_id),
         state=State(row.state),
         account=row.account,
-        uidl=Uidl.decode(row.uidl),
+        uidl=Uidl.parse(row.uidl),
         peer=row.peer,
         octets=row.octets,
         sha256=row.sha256,

@@ -37,8 +37,10 @@ class LineBuffer:
             if self._scanned > self._max_line_octets + 1:
                 raise ProtocolViolation(f"a line of more than {self._max_line_octets} octets", self.head(self._scanned))
             return None
-        line = self.take(end + 1)
-        if not line.endswith(b"\r\n"):
+        line = bytes(self._octets[: end + 1])  # short: two copies cost less than a view
+        del self._octets[: end + 1]
+        self._scanned = 0
+        if line[-2:] != b"\r\n":
             raise ProtocolViolation("a line that ends in a bare LF", line[:-1])
         if len(line) - 2 > self._max_line_octets:
             raise ProtocolViolation(f"a line of more than {self._max_line_octets} octets", line)

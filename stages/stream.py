@@ -18,6 +18,7 @@ import os
 import re
 import socket
 import ssl
+from collections import deque
 from dataclasses import dataclass
 from typing import cast
 
@@ -180,7 +181,7 @@ class _Octets(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.unread = 0
-        self._chunks: list[bytes] = []
+        self._chunks: deque[bytes] = deque()
         self._is_at_end = False
         self._error: Exception | None = None
         self._transport: asyncio.Transport | None = None
@@ -208,15 +209,14 @@ class _Octets(asyncio.Protocol):
         await self._closed.wait()
 
     def take(self) -> bytes:
-        """Return everything unread; at the end `b""`, or `ConnectionLost` when the end was not the peer's wish."""
+        """Return what came next; at the end `b""`, or `ConnectionLost` when the end was not the peer's wish."""
         if not self._chunks:
             if self._error is not None:
                 raise ConnectionLost(f"the connection was lost: {_reason(self._error)}") from self._error
             return b""
-        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks.clear()
-        self.unread = 0
-        if not self._is_at_end:
+        data = self._chunks.popleft()
+        self.unread -= len(data)
+        if not self._chunks and not self._is_at_end:
             self._news.clear()
         return data
 

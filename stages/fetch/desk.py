@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 from random import Random
 
 from spool.accounts import Accounts, Login
 from spool.events import Event, Topic, last_said
-from spool.ledger import Ledger
+from spool.ledger import Entry, Ledger
 from spool.opening import Spool
 from stages.fetch.custody import Custody
 from stages.fetch.events import ListingsDisagree, PlainTextLogin, PollFailed, SizesWait, UidlsDoubted
@@ -19,6 +20,8 @@ from stages.settings import AccountSettings, FetchSettings
 
 _SAID_AGAIN_AFTER = timedelta(days=1)
 _ONCE_A_DAY = (ListingsDisagree, PlainTextLogin, PollFailed, SizesWait, UidlsDoubted)
+# Some 10 ms of the spool thread.
+_UIDLS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,26 @@ class Desk:
             return False
         self.said[event.topic] = now
         return True
+
+    async def recall(self, account: str, take: Callable[[Sequence[Entry]], None]) -> None:
+        """Give to `take`, in the spool thread, all that we have had of an account, UIDL by UIDL.
+
+        In pieces, between which other sessions have their turn; of the entries nothing is held here.
+        """
+        reading = self.ledger.by_uidl(account)
+
+        def recall_some() -> bool:
+            some = 0
+            for entries in islice(reading, _UIDLS_AT_ONCE):
+                take(entries)
+                some += 1
+            return some > 0
+
+        try:
+            while await self.runtime.call(recall_some):
+                pass
+        finally:
+            await self.runtime.call(reading.close)
 
 
 def said_lately(spool: Spool) -> dict[Topic, datetime]:

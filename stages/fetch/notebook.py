@@ -52,15 +52,15 @@ class Notebook:
     def __init__(self, desk: Desk, account: str) -> None:
         self._desk = desk
         self._account = account
-        self.memory = Memory(state=AccountState(name=account), entries=(), left=())
+        self.memory = Memory(state=AccountState(name=account))
 
     async def remember(self) -> Memory:
-        """Read what is known of the account."""
+        """Read what is known of the account, but for its ledger."""
 
         def read() -> Memory:
             name, desk = self._account, self._desk
             state = desk.accounts.states().get(name) or AccountState(name=name)
-            return Memory(state=state, entries=desk.ledger.entries(name), left=desk.accounts.left(name))
+            return Memory(state=state, left=desk.accounts.left(name))
 
         self.memory = await self._desk.runtime.call(read)
         return self.memory

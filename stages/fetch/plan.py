@@ -1,7 +1,8 @@
 """Decide, from a listing and from what we have had, what a session asks for and what stays at the provider.
 
 Pure: a listing, the ledger and the account's state in, a `Plan` out. "Had or new" stands here as far as it can be
-decided without a message's content; what needs the content is left to `stages.fetch.had`.
+decided without a message's content; what needs the content is left to `stages.fetch.had`. A ledger of 100,000 entries
+is never held whole: `Facts` takes them UIDL by UIDL, and of messages that simply stay it keeps no entry.
 
 **Invariants:** a message with a UIDL that is unknown and trusted is new. A known one is kept, or compared before it may
 be deleted; never is one deleted for its UIDL alone. In doubt, and without UIDLs, every message is compared by content.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -57,11 +58,11 @@ class Limit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """What the spool remembers of an account."""
+    """What the spool remembers of an account; `entries` is empty where `Facts` are told of them bit by bit."""
 
     state: AccountState
-    entries: Sequence[Entry]
-    left: Sequence[Left]
+    entries: Sequence[Entry] = ()
+    left: Sequence[Left] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,10 +127,10 @@ class Plan:
 
     `alone` broke a session before. `stays` has, by number, what may be new and is not asked for. `left` stays at the
     provider and is to be noted, `reported` for the first time; `fitting` was left and is not any more. `round` is that
-    of the comparison by content under way, 0 while UIDLs are trusted; `doubt` says why it begins now. `used` are
-    entries that stand for messages which this session does not ask for, or which are gone: no other message may be
-    taken for theirs. `suspects` are entries that vanished just when as many unknown messages appeared, `unnamed` those
-    that came without UIDL and may still be there.
+    of the comparison by content under way, 0 while UIDLs are trusted; `doubt` says why it begins now. `known` has the
+    entries of messages that may be asked for though something was had under their UIDL. `suspects` are entries that
+    vanished just when as many unknown messages appeared, `unnamed` those that came without UIDL and may still be
+    there. `count_fell` by what the last QUIT confirmed.
     """
 
     peeks: tuple[Wanted, ...] = ()
@@ -143,7 +144,8 @@ class Plan:
     put_off: int = 0
     round: int = 0
     doubt: str | None = None
-    used: tuple[Entry, ...] = ()
+    known: Mapping[Uidl, Sequence[Entry]] = field(default_factory=dict)
+    count_fell: bool = False
     suspects: tuple[Entry, ...] = ()
     unnamed: tuple[Entry, ...] = ()
     vanished: tuple[Entry, ...] = ()
@@ -166,49 +168,104 @@ class _Sorted:
     put_off: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Facts:
-    """A listing beside what is remembered, indexed once.
+class Facts:
+    """A listing beside what is remembered: told of the entries UIDL by UIDL, it knows what the plan rests on.
 
-    `unnamed` are entries without UIDL that may still be in the maildrop, `deleted` those whose DELE became fact.
+    `settled` are UIDLs under which as many messages were had as are shown, and stay. `known` has the entries under all
+    others that are shown. `compared` are UIDLs all of whose messages were compared in the round under way.
     """
 
-    listing: Sequence[Listed]
-    state: AccountState
-    entries: Sequence[Entry]
-    shown: Mapping[Uidl, int]
-    known: Mapping[Uidl, Sequence[Entry]]
-    unnamed: Sequence[Entry]
-    deleted: Sequence[Entry]
-    left: Mapping[Key, Left]
-    rules: Rules
-    now: datetime
+    def __init__(self, listing: Sequence[Listed], *, memory: Memory, rules: Rules, now: datetime) -> None:
+        self.listing = listing
+        self.state = memory.state
+        self.left = {(left.uidl, left.octets): left for left in memory.left}
+        self.rules = rules
+        self.now = now
+        self.shown = Counter(message.uidl for message in listing if message.uidl)
+        self.settled: set[Uidl] = set()
+        self.known: dict[Uidl, Sequence[Entry]] = {}
+        self.compared: set[Uidl] = set()
+        self.has_entries = False
+        self.still_shown = 0
+        self.keeps_shown = False
+        self.keeps_vanished = False
+        self.vanished: list[Entry] = []
+        self.returned: list[Entry] = []
+        self._unnamed: Sequence[Entry] = ()
+
+    def note(self, entries: Sequence[Entry]) -> None:
+        """Take all that we have had under one UIDL, oldest first; each UIDL once."""
+        self.has_entries = True
+        uidl = entries[0].uidl
+        if not uidl:
+            self._unnamed = [entry for entry in entries if entry.is_shown]
+            return
+        is_kept = [self.rules.keeps(entry, now=self.now) for entry in entries]
+        shown = self.shown[uidl]
+        if not shown:
+            # What the last listing showed, or what was admitted since, and this one does not show.
+            self.vanished += [entry for entry in entries if entry.is_shown]
+            self.keeps_vanished |= any(kept and entry.is_shown for kept, entry in zip(is_kept, entries, strict=True))
+            return
+        self.still_shown += min(shown, len(entries))
+        self.keeps_shown |= any(is_kept)
+        self.returned += [entry for entry in entries if not entry.is_shown]
+        if self.state.doubt_round and sum(entry.round == self.state.doubt_round for entry in entries) >= shown:
+            self.compared.add(uidl)
+        if len(entries) >= shown and is_kept[-1]:
+            self.settled.add(uidl)
+        else:
+            self.known[uidl] = entries
 
     @property
-    def vanished(self) -> tuple[Entry, ...]:
-        """Entries that the last listing showed, or that were admitted since, and that this one does not show."""
-        named = (entry for entry in self.entries if entry.uidl.octets and entry.uidl not in self.shown)
-        return (*(entry for entry in named if entry.is_shown), *self.deleted)
+    def unnamed(self) -> Sequence[Entry]:
+        """Entries without UIDL that may still be in the maildrop."""
+        return [one for one in self._unnamed if not one.is_deletion_asked] if self._are_gone else self._unnamed
 
     @property
-    def count_fell(self) -> bool | None:
-        """Whether the count fell by what the last QUIT confirmed; None where it confirmed nothing."""
+    def deleted(self) -> Sequence[Entry]:
+        """Entries without UIDL whose DELE became fact."""
+        return [one for one in self._unnamed if one.is_deletion_asked] if self._are_gone else ()
+
+    @property
+    def count_fell(self) -> bool:
+        """Whether the last QUIT confirmed deletions, and the count fell by them."""
         expected = self.state.expected_messages
-        return None if expected is None else len(self.listing) <= expected
+        return expected is not None and len(self.listing) <= expected
+
+    @property
+    def _are_gone(self) -> bool:
+        """Only a count can show that messages without UIDL went: it fell by all that were asked for."""
+        asked = sum(entry.is_deletion_asked for entry in self._unnamed)
+        return len(self.listing) + asked <= (self.state.listed_messages or 0)
 
 
 def plan(listing: Sequence[Listed], *, memory: Memory, rules: Rules, now: datetime) -> Plan:
     """Decide about every message of a listing."""
-    facts = _facts(listing, memory=memory, rules=rules, now=now)
+    facts = Facts(listing, memory=memory, rules=rules, now=now)
+    for entries in by_uidl(memory.entries):
+        facts.note(entries)
+    return decide(facts)
+
+
+def by_uidl(entries: Iterable[Entry]) -> Iterable[Sequence[Entry]]:
+    """Bring entries together that have one UIDL; their order stays."""
+    found: dict[Uidl, list[Entry]] = {}
+    for entry in entries:
+        found.setdefault(entry.uidl, []).append(entry)
+    return found.values()
+
+
+def decide(facts: Facts) -> Plan:
+    """Decide about every message of the listing, all entries having been noted."""
     doubt = None if facts.state.doubt_round else _doubt(facts)
     round_number = facts.state.doubt_round or (facts.state.rounds + 1 if doubt else 0)
-    compared = _compared(facts, round_number)
     chosen = _Sorted()
-    for message in listing:
-        _choose(facts, message, chosen=chosen, must_compare=round_number > 0 and message.uidl not in compared)
-    asked = {wanted.message.uidl for wanted in (*chosen.fetches, *chosen.compares, *chosen.alone)}
-    listed_keys = {message.key for message in listing}
-    gone = [left for key, left in facts.left.items() if key not in listed_keys]
+    for message in facts.listing:
+        _choose(facts, message, chosen=chosen, must_compare=round_number > 0 and message.uidl not in facts.compared)
+    gone = dict(facts.left)
+    for message in facts.listing:
+        gone.pop(message.key, None)
     return Plan(
         peeks=tuple(chosen.peeks),
         retrievals=(*chosen.fetches, *chosen.compares),
@@ -216,112 +273,88 @@ def plan(listing: Sequence[Listed], *, memory: Memory, rules: Rules, now: dateti
         stays=chosen.stays,
         left=tuple(chosen.left),
         reported=tuple(chosen.reported),
-        fitting=(*chosen.fitting, *gone),
+        fitting=(*chosen.fitting, *gone.values()),
         waiting=chosen.waiting,
         put_off=chosen.put_off,
         round=round_number,
         doubt=doubt,
-        used=_used(facts, round_number, asked=asked),
+        known=facts.known,
+        count_fell=facts.count_fell,
         unnamed=tuple(facts.unnamed),
         suspects=() if round_number else _suspects(facts),
-        vanished=facts.vanished,
-        returned=tuple(entry for entry in memory.entries if not entry.is_shown and entry.uidl in facts.shown),
+        vanished=(*facts.vanished, *facts.deleted),
+        returned=tuple(facts.returned),
     )
 
 
-def _facts(listing: Sequence[Listed], *, memory: Memory, rules: Rules, now: datetime) -> _Facts:
-    shown = Counter(message.uidl for message in listing if message.uidl.octets)
-    known: dict[Uidl, list[Entry]] = {}
-    for entry in memory.entries:
+def used(entries: Iterable[Entry], *, made: Plan, listing: Iterable[Listed], asked: Set[Uidl]) -> list[Entry]:
+    """Those that stand for messages which the session does not ask for, or which are gone.
+
+    No other message may be taken for theirs. `asked` are the UIDLs of all messages that are still to be compared.
+    """
+    shown = {message.uidl for message in listing}
+    may_be_here = {entry.entry for entry in made.unnamed}
+
+    def is_used(entry: Entry) -> bool:
+        if not entry.uidl:
+            return entry.entry not in may_be_here
         if entry.uidl in shown:
-            known.setdefault(entry.uidl, []).append(entry)
-    unnamed = [entry for entry in memory.entries if entry.is_shown and not entry.uidl.octets]
-    asked = [entry for entry in unnamed if entry.is_deletion_asked]
-    # Only a count can show that they went: it fell by all that were asked for.
-    are_gone = len(listing) + len(asked) <= (memory.state.listed_messages or 0)
-    return _Facts(
-        listing=listing,
-        unnamed=[entry for entry in unnamed if not entry.is_deletion_asked] if are_gone else unnamed,
-        deleted=asked if are_gone else (),
-        state=memory.state,
-        entries=memory.entries,
-        shown=shown,
-        known=known,
-        left={(left.uidl, left.octets): left for left in memory.left},
-        rules=rules,
-        now=now,
-    )
+            return entry.uidl not in asked
+        # Found in this round and gone since: an equal message that is still here is another one.
+        return made.round > 0 and made.count_fell and entry.round == made.round
+
+    return [entry for entry in entries if is_used(entry)]
 
 
-def _doubt(facts: _Facts) -> str | None:
+def _doubt(facts: Facts) -> str | None:
     """Say why UIDLs cannot be trusted any more; None where they can.
 
     Doubt matters for messages that would be kept unread for their UIDL: known ones that are not kept are compared
     before they are deleted anyway, and unknown ones are downloaded anyway.
     """
-    if not facts.entries or not facts.listing:
+    if not facts.has_entries or not facts.listing:
         return None
     if facts.rules.unsure and facts.rules.unsure.isdisjoint(facts.shown):
         return "they change from session to session"
     if facts.shown and facts.unnamed:
         return "messages that came without UIDL may have one now"
-    if all(message.uidl.octets == b"%d" % message.number for message in facts.listing):
+    if all(message.uidl == b"%d" % message.number for message in facts.listing):
         return "each is the number of its message"
-    kept = [entry for entry in facts.entries if entry.uidl.octets and facts.rules.keeps(entry, now=facts.now)]
-    if any(entry.is_shown and entry.uidl not in facts.shown for entry in kept):
+    if facts.keeps_vanished:
         return "kept messages vanished"
     expected = facts.state.expected_messages
-    still_shown = sum(min(facts.shown[uidl], len(entries)) for uidl, entries in facts.known.items())
-    if expected is not None and still_shown > expected and any(entry.uidl in facts.shown for entry in kept):
+    if expected is not None and facts.still_shown > expected and facts.keeps_shown:
         return "the count did not fall by the confirmed deletions"
     return None
 
 
-def _suspects(facts: _Facts) -> tuple[Entry, ...]:
+def _suspects(facts: Facts) -> tuple[Entry, ...]:
     """Entries that may be here under new UIDLs: they vanished, and the count did not fall.
 
     Where the messages that looked like them have kept their UIDLs since, they are other messages.
     """
     if facts.rules.unsure or len(facts.listing) < (facts.state.listed_messages or 0):
         return ()
-    return tuple(entry for entry in facts.vanished if entry.identity is not None and entry.uidl.octets)
+    return tuple(entry for entry in facts.vanished if entry.identity is not None)
 
 
-def _compared(facts: _Facts, round_number: int) -> frozenset[Uidl]:
-    """UIDLs all of whose messages were compared already in this round."""
-    if not round_number:
-        return frozenset()
-    return frozenset(
-        uidl
-        for uidl, entries in facts.known.items()
-        if sum(entry.round == round_number for entry in entries) >= facts.shown[uidl]
-    )
-
-
-def _used(facts: _Facts, round_number: int, *, asked: set[Uidl]) -> tuple[Entry, ...]:
-    used = [entry for uidl, entries in facts.known.items() if uidl not in asked for entry in entries]
-    may_be_here = {entry.entry for entry in facts.unnamed}
-    used += [entry for entry in facts.entries if not entry.uidl.octets and entry.entry not in may_be_here]
-    if round_number and facts.count_fell:
-        # Found in this round and gone since: an equal message that is still here is another one.
-        used += [entry for entry in facts.entries if entry.round == round_number and entry.uidl not in facts.shown]
-    return tuple(used)
-
-
-def _choose(facts: _Facts, message: Listed, *, chosen: _Sorted, must_compare: bool) -> None:
-    known = facts.known.get(message.uidl, ())
-    if must_compare or not message.uidl.octets:
+def _choose(facts: Facts, message: Listed, *, chosen: _Sorted, must_compare: bool) -> None:
+    if must_compare or not message.uidl:
         _ask_within_limit(facts, Wanted(message=message, step=Step.COMPARE), chosen=chosen)
-    elif not known:
+        return
+    if message.uidl in facts.settled:
+        return
+    known = facts.known.get(message.uidl, ())
+    if not known:
         _ask_within_limit(facts, Wanted(message=message, step=Step.FETCH), chosen=chosen)
     elif len(known) < facts.shown[message.uidl]:
         _ask(facts, Wanted(message=message, step=Step.COMPARE), chosen=chosen)
-    elif not facts.rules.keeps(known[-1], now=facts.now):
+    else:
         step = Step.PEEK if _may_peek(facts, message, known=known) else Step.COMPARE
         _ask(facts, Wanted(message=message, step=step), chosen=chosen)
 
 
-def _may_peek(facts: _Facts, message: Listed, *, known: Sequence[Entry]) -> bool:
+def _may_peek(facts: Facts, message: Listed, *, known: Sequence[Entry]) -> bool:
     return (
         facts.rules.can_peek
         and facts.shown[message.uidl] == 1
@@ -331,7 +364,7 @@ def _may_peek(facts: _Facts, message: Listed, *, known: Sequence[Entry]) -> bool
     )
 
 
-def _ask_within_limit(facts: _Facts, wanted: Wanted, *, chosen: _Sorted) -> None:
+def _ask_within_limit(facts: Facts, wanted: Wanted, *, chosen: _Sorted) -> None:
     """Ask for what may be new, unless it is too large."""
     message, limit = wanted.message, facts.rules.limit
     octets = message.octets or 0
@@ -365,7 +398,7 @@ def _ask_within_limit(facts: _Facts, wanted: Wanted, *, chosen: _Sorted) -> None
         chosen.reported.append(left)
 
 
-def _ask(facts: _Facts, wanted: Wanted, *, chosen: _Sorted) -> None:
+def _ask(facts: Facts, wanted: Wanted, *, chosen: _Sorted) -> None:
     """Ask for a message, at its turn."""
     before = facts.left.get(wanted.message.key)
     if before and before.why is Why.BROKEN:

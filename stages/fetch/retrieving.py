@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from itertools import cycle
+from itertools import chain, cycle
 from typing import assert_never
 
 from spool.accounts import Left
@@ -25,7 +25,7 @@ from stages.fetch.desk import Desk, Order
 from stages.fetch.events import RetrievalRefused, UidlReused
 from stages.fetch.had import Had
 from stages.fetch.incoming import Incoming
-from stages.fetch.plan import Listed, Memory, Plan, Wanted
+from stages.fetch.plan import Listed, Memory, Plan, Wanted, used
 from stages.mail.received import peer_text
 from stages.pop3.client import Pop3Client
 from stages.pop3.protocol import MessageOctets
@@ -85,7 +85,6 @@ class Retrieving:
         self._desk = desk
         self._exact_so_far = memory.state.sizes_exact
         self._broken = {(left.uidl, left.octets): left for left in memory.left}
-        self._entries = memory.entries
         self._had = Had(())
         self._everywhere = plan.round > 0
         self._questions = self._sentinels()
@@ -98,7 +97,7 @@ class Retrieving:
     async def run(self, wanted: Sequence[Wanted], *, is_windowed: bool) -> None:
         """Ask for these messages, in this order."""
         self._todo.extend(wanted)
-        self._had = self._candidates({one.message.uidl for one in wanted})
+        self._had = await self._candidates(wanted)
         window = Window(sentinels=self._exact_so_far is not True) if is_windowed else ONE_BY_ONE
         try:
             while self._todo and self._may_ask():
@@ -111,14 +110,19 @@ class Retrieving:
             if self._incoming is not None:
                 await self._incoming.discard()
 
-    def _candidates(self, uidls: Set[Uidl]) -> Had:
+    async def _candidates(self, wanted: Sequence[Wanted]) -> Had:
         """What these messages may be; of 100,000 kept ones, most are none of it."""
-        if self._everywhere or NO_UIDL in uidls:
-            had = Had(self._entries)
-        else:
-            had = Had([*(entry for entry in self._entries if entry.uidl in uidls), *self._plan.suspects])
-        # Peeks left undecided are asked for as well: their entries stand for nothing else.
-        had.use_up(entry for entry in self._plan.used if entry.uidl == NO_UIDL or entry.uidl not in uidls)
+        if not self._everywhere and all(one.message.uidl for one in wanted):
+            uidls = {one.message.uidl for one in wanted if one.message.uidl in self._plan.known}
+            had = Had([*chain.from_iterable(self._plan.known[uidl] for uidl in uidls), *self._plan.suspects])
+            had.suspect(self._plan.suspects)
+            return had
+        entries: list[Entry] = []
+        await self._desk.recall(self._order.account.name, entries.extend)
+        # Peeks that decided nothing are among the wanted, and not among those that were to be retrieved.
+        asked = {one.message.uidl for one in (*wanted, *self._plan.retrievals, *self._plan.alone)}
+        had = Had(sorted(entries, key=lambda entry: entry.entry))
+        had.use_up(used(entries, made=self._plan, listing=self._listing, asked=asked))
         had.suspect(self._plan.suspects)
         return had
 

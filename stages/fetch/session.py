@@ -34,10 +34,12 @@ from stages.fetch.events import (
     SizesWait,
 )
 from stages.fetch.notebook import Deletions, Ending, Notebook
-from stages.fetch.plan import Key, Listed, Plan, Step, Wanted, plan
+from stages.fetch.plan import Facts, Key, Listed, Plan, Step, Wanted, decide
 from stages.fetch.retrieving import Retrieving, Tally
 from stages.pop3.client import Pop3Client
 from stages.pop3.retrieval import ONE_BY_ONE, OutOfStep, Window
+
+_LINES_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,10 +143,7 @@ class Session:
         uidls = (await client.uidl() if sizes else None) or {}
         if told != len(sizes):
             self._tell_once_a_day(ListingsDisagree(account=self._account.name, told=told, listed=len(sizes)))
-        return [
-            Listed(number=number, octets=octets, uidl=Uidl(uidls[number]) if uidls.get(number) else NO_UIDL)
-            for number, octets in sizes.items()
-        ]
+        return await _listed(sizes, uidls)
 
     def _tell_once_a_day(self, event: Event) -> None:
         if self._desk.is_news(event):
@@ -161,17 +160,19 @@ class Session:
     async def _decide(self, client: Pop3Client, listing: Sequence[Listed]) -> None:
         """Make the plan, and note what the listing alone tells."""
         rules = self._order.rules
-        if rules.keeps_any and listing and not any(message.uidl.octets for message in listing):
+        if rules.keeps_any and listing and not any(message.uidl for message in listing):
             raise OperatorMustAct("the server has no UIDL: set leave_on_server = false for this account")
         capabilities = client.capabilities
         rules = replace(rules, can_peek=capabilities.top or not capabilities.was_told)
         memory = await self._notebook.remember()
         now = self._desk.runtime.spool.now()
+        facts = Facts(listing, memory=memory, rules=rules, now=now)
+        await self._desk.recall(self._account.name, facts.note)
         # In a thread: a listing may have 100,000 lines, and other sessions go on.
-        self._plan = await asyncio.to_thread(plan, listing, memory=memory, rules=rules, now=now)
+        self._plan = await asyncio.to_thread(decide, facts)
         if self._plan.waiting:
             self._tell_once_a_day(SizesWait(account=self._account.name, messages=self._plan.waiting))
-        if rules.keeps_any and listing and memory.state.listed_messages is None and not memory.entries:
+        if rules.keeps_any and listing and memory.state.listed_messages is None and not facts.has_entries:
             self._events.append(MailWasThere(account=self._account.name, messages=len(listing)))
         await self._notebook.note_plan(self._plan)
 
@@ -189,13 +190,12 @@ class Session:
         undecided: list[Wanted] = []
         if not self._plan.peeks:
             return undecided
-        headers = {entry.uidl: entry.header for entry in self._notebook.memory.entries}
         for wanted in self._plan.peeks:
             if self._is_over():
                 self._tally.unasked += 1
                 continue
             header = await client.top(wanted.message.number)
-            if header is not None and header_digest(header) == headers[wanted.message.uidl]:
+            if header is not None and header_digest(header) == self._plan.known[wanted.message.uidl][0].header:
                 self._tally.found += 1
                 self._tally.known.append(wanted.message.number)
             else:
@@ -276,3 +276,14 @@ class Session:
             entries=tuple(matched[number] for number in numbers if number in matched),
             queue_ids=tuple(receipts[number].queue_id for number in numbers if number in receipts),
         )
+
+
+async def _listed(sizes: Mapping[int, int | None], uidls: dict[int, bytes]) -> Sequence[Listed]:
+    """Bring both listings together, in the order of the first; of the second nothing is left, for it may be long."""
+    listing: list[Listed] = []
+    for number, octets in sizes.items():
+        uidl = uidls.pop(number, b"")
+        listing.append(Listed(number=number, octets=octets, uidl=Uidl(uidl) if uidl else NO_UIDL))
+        if len(listing) % _LINES_AT_ONCE == 0:
+            await asyncio.sleep(0)  # some 10 ms: other sessions go on
+    return listing

@@ -13,8 +13,9 @@ connection still stands), `LoginImpossible` and `SecretUnusable` (operator). `cl
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from stages.errors import NetworkError, OurBug, PeerBroke, PeerSaidNo
 from stages.pop3 import auth, commands, replies, retrieval
@@ -29,6 +30,8 @@ from stages.settings import TlsMode
 from stages.stream import ConnectionLost, Stream, TlsSettings
 from stages.tls import TlsFacts
 from stages.trust import TRUST_OF_THE_SYSTEM, Trust
+
+_Value = TypeVar("_Value")
 
 MAX_HEADER_OCTETS = 1024 * 1024
 
@@ -139,14 +142,14 @@ class Pop3Client:
     async def list(self) -> dict[int, int | None]:
         """Return the octets of each message by its number, in the server's order; None for a size that is no figure."""
         await self._must(commands.LIST)
-        return replies.by_number(await self._conversation.listing(), replies.list_item)
+        return await self._by_number(replies.list_item)
 
     async def uidl(self) -> dict[int, bytes] | None:
         """Return the unique-id of each message by its number; None where the server has none."""
         # Asked even where CAPA does not list it: servers that have it and do not say so are common.
         if not (await self._conversation.ask(commands.UIDL)).ok:
             return None
-        return replies.by_number(await self._conversation.listing(), replies.uidl_item)
+        return await self._by_number(replies.uidl_item)
 
     async def top(self, number: int) -> bytes | None:
         """Return the header of a message, with the empty line that ends it; None where the server refuses."""
@@ -217,7 +220,7 @@ class Pop3Client:
         try:
             if not (await self._conversation.ask(commands.CAPA)).ok:
                 return Capabilities()
-            return replies.capabilities(await self._conversation.listing())
+            return replies.capabilities([line async for line in self._conversation.listing()])
         except ConnectionLost as error:
             raise CapabilitiesCut("the server hung up in answer to CAPA") from error
 
@@ -256,6 +259,13 @@ class Pop3Client:
             if before is not None:  # the server hung up behind its refusal
                 raise before from error
             raise
+
+    async def _by_number(self, item: Callable[[bytes], tuple[int, _Value]]) -> dict[int, _Value]:
+        """Read a listing line by line, with `list_item` or `uidl_item`."""
+        found: dict[int, _Value] = {}
+        async for line in self._conversation.listing():
+            replies.enter(line, item, into=found)
+        return found
 
     async def _must(self, command: Command) -> Reply:
         reply = await self._conversation.ask(command)

@@ -9,7 +9,7 @@ sent only when no other answer is due, so that no answer is taken for another's.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Literal
 
 from spool.safe_text import safe_text
@@ -119,12 +119,10 @@ class Conversation:
             await self.be_idle()
         await self.stream.start_tls(trust, timeout=self.timeout)
 
-    async def listing(self) -> list[bytes]:
-        """Return the lines behind a +OK."""
-        lines: list[bytes] = []
+    async def listing(self) -> AsyncIterator[bytes]:
+        """Give the lines behind a +OK as they come; a listing may have a million."""
         while isinstance(event := await self.next(), ListingLine):
-            lines.append(event.line)
-        return lines
+            yield event.line
 
     async def _reply_or_challenge(self) -> Reply | Challenge:
         event = await self.next()

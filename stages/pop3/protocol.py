@@ -154,7 +154,7 @@ class Pop3Protocol:
             case Follow.NOTHING:
                 return self._read_reply(events)
             case Follow.LISTING:
-                return self._read_listing_line(events)
+                return self._read_listing(events)
             case Follow.MESSAGE:
                 return self._read_message(events)
             case _:
@@ -203,19 +203,18 @@ class Pop3Protocol:
         command = self._expected[0]
         return self.masked(text) if command.secrets else text
 
-    def _read_listing_line(self, events: list[Event]) -> bool:
-        line = self._buffer.next_line()
-        if line is None:
-            return False
-        if line == b".":
-            events.append(ListingEnd(lines=self._lines))
-            self._answer_is_complete()
-            return True
-        self._lines += 1
-        if self._lines > self._expected[0].max_lines:
-            raise ProtocolViolation(f"a listing of more than {self._expected[0].max_lines} lines", line)
-        events.append(ListingLine(line=line.removeprefix(b".")))
-        return True
+    def _read_listing(self, events: list[Event]) -> bool:
+        max_lines = self._expected[0].max_lines
+        while (line := self._buffer.next_line()) is not None:
+            if line == b".":
+                events.append(ListingEnd(lines=self._lines))
+                self._answer_is_complete()
+                return True
+            self._lines += 1
+            if self._lines > max_lines:
+                raise ProtocolViolation(f"a listing of more than {max_lines} lines", line)
+            events.append(ListingLine(line=line.removeprefix(b".")))
+        return False
 
     def _read_message(self, events: list[Event]) -> bool:
         if self._is_at_message_start and not self._read_first_dot(events):

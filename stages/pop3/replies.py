@@ -139,17 +139,14 @@ def uidl_item(line: bytes) -> tuple[int, bytes]:
     return _number(number, line), unique_id.strip(b" ")
 
 
-def by_number(lines: Iterable[bytes], item: Callable[[bytes], tuple[int, _Value]]) -> dict[int, _Value]:
-    """Read a whole listing with `list_item` or `uidl_item`, in the server's order.
+def enter(line: bytes, item: Callable[[bytes], tuple[int, _Value]], *, into: dict[int, _Value]) -> None:
+    """Read one line of a listing with `list_item` or `uidl_item`, into what its other lines said.
 
     A number listed twice must say the same both times: of two answers neither can be believed.
     """
-    found: dict[int, _Value] = {}
-    for line in lines:
-        number, value = item(line)
-        if found.setdefault(number, value) != value:
-            raise ProtocolViolation(f"message {number} is listed twice, and differently", line)
-    return found
+    number, value = item(line)
+    if into.setdefault(number, value) != value:
+        raise ProtocolViolation(f"message {number} is listed twice, and differently", line)
 
 
 def _number(word: bytes, line: bytes) -> int:

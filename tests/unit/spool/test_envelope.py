@@ -16,7 +16,7 @@ WORDS = st.text(alphabet=st.characters(min_codepoint=0x20), max_size=80)
 
 @given(st.binary(max_size=100))
 def test_a_uidl_is_read_back_octet_for_octet(octets: bytes) -> None:
-    assert Uidl.decode(Uidl(octets).encoded) == Uidl(octets)
+    assert Uidl.parse(Uidl(octets).encoded) == Uidl(octets)
 
 
 @given(st.binary(max_size=100))
@@ -37,7 +37,7 @@ def test_an_ordinary_uidl_shows_itself_as_it_is() -> None:
 
 @given(st.text(max_size=100))
 def test_decoding_a_uidl_is_total(text: str) -> None:
-    assert isinstance(Uidl.decode(text).octets, bytes)
+    assert isinstance(Uidl.parse(text).octets, bytes)
 
 
 @given(code=CODES, enhanced=ENHANCED, text=WORDS)

@@ -49,6 +49,27 @@ def test_entries_come_oldest_first(tmp_path: Path) -> None:
     assert [entry.uidl.octets for entry in entries(spool)] == [b"u1", b"u2", b"u3"]
 
 
+def test_entries_of_one_uidl_come_together_oldest_first(tmp_path: Path) -> None:
+    """Whoever decides UIDL by UIDL need not hold the whole ledger."""
+    spool = make_spool(tmp_path)
+    uidls = ["b", "a", "b", "c%20", "c d", "b"]
+    admit(spool, *[arrival(b"%d\r\n" % number, uidl=uidl) for number, uidl in enumerate(uidls)])
+    found = {entries[0].uidl: [entry.entry for entry in entries] for entries in Ledger(spool).by_uidl("sales")}
+    assert found == {Uidl(b"a"): [2], Uidl(b"b"): [1, 3, 6], Uidl(b"c%20"): [4], Uidl(b"c d"): [5]}
+
+
+def test_a_ledger_that_is_not_read_to_its_end_is_let_go(tmp_path: Path) -> None:
+    """A reader that stays would keep the write-ahead log from being emptied."""
+    spool = make_spool(tmp_path)
+    admit(spool, *letters(3))
+    reading = Ledger(spool).by_uidl("sales")
+    next(reading)
+    reading.close()
+    with spool.index.read() as connection:
+        busy, _, _ = connection.execution_options(begin=None).exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+    assert busy == 0
+
+
 def test_an_entry_that_a_listing_misses_stays_and_may_come_back(tmp_path: Path) -> None:
     """Servers show a part of a maildrop on a bad day; never delete on a guess."""
     clock = Clock()

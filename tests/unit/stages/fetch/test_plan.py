@@ -16,6 +16,7 @@ from stages.fetch.plan import (
     BREAKS_AT_MOST,
     PEEK_OVER_OCTETS,
     UNKNOWN_LIMIT_OCTETS,
+    Facts,
     Limit,
     Listed,
     Memory,
@@ -23,6 +24,7 @@ from stages.fetch.plan import (
     Rules,
     Stays,
     plan,
+    used,
 )
 from stages.settings import Oversize
 
@@ -107,6 +109,18 @@ def test_the_ledger_decides_how_a_message_is_asked_for(
     assert steps(decide(listing, entries, leave=leave)) == expected
 
 
+def test_of_messages_that_stay_no_entry_is_kept() -> None:
+    """100,000 of them cost the listing and a mark each."""
+    kept = [entry(f"u{number}", number) for number in range(100)]
+    due = [entry("due", 100, age=3 * DAY)]
+    rules = Rules(leave=2 * DAY, limit=NO_LIMIT)
+    shown = listed("due", *(one.uidl.octets.decode() for one in kept))
+    facts = Facts(shown, memory=Memory(state=state()), rules=rules, now=NOW)
+    for one in (*kept, *due):
+        facts.note([one])
+    assert (facts.known, facts.vanished, facts.returned) == ({Uidl(b"due"): due}, [], [])
+
+
 def test_new_messages_are_asked_for_before_those_that_are_only_compared() -> None:
     """Mail that is to be deleted again must not use up a session that new mail needs."""
     made = decide(listed("a", "b"), [entry("a")])
@@ -156,18 +170,23 @@ def test_uidls_are_doubted_for_a_reason_alone(
     assert (made.doubt, made.round) == (reason, 1 if reason else 0)
 
 
+def used_up(entries: Sequence[Entry], made: Plan, *, listing: Sequence[Listed]) -> list[Entry]:
+    """Of a session that asks for all that is to be retrieved."""
+    return used(entries, made=made, listing=listing, asked={wanted.message.uidl for wanted in made.retrievals})
+
+
 def test_in_doubt_everything_is_compared_but_what_was_compared_in_this_round() -> None:
     entries = [entry("a", 1, round_number=3), entry("b", 2, round_number=2)]
     made = decide(listed("a", "b", "c"), entries, leave=None, state=state(doubt_round=3, rounds=3))
     assert steps(made) == {2: "compare", 3: "compare"}
-    assert made.used == (entries[0],)
+    assert used_up(entries, made, listing=listed("a", "b", "c")) == [entries[0]]
 
 
 def test_two_messages_under_one_uidl_are_compared_again_until_both_were() -> None:
     entries = [entry("a", 1, round_number=3)]
     made = decide(listed("a", "a"), entries, leave=None, state=state(doubt_round=3, rounds=3))
     assert steps(made) == {1: "compare", 2: "compare"}
-    assert made.used == ()
+    assert used_up(entries, made, listing=listed("a", "a")) == []
 
 
 @pytest.mark.parametrize(("expected_messages", "is_used"), [(1, True), (0, False), (None, False)])
@@ -177,7 +196,8 @@ def test_an_entry_of_this_round_that_is_gone_for_sure_stands_for_no_other_messag
     """An equal message that is still here is another one; where deletions are no facts it may be the same."""
     gone = entry("x", 1, round_number=3)
     known = state(doubt_round=3, rounds=3, expected_messages=expected_messages)
-    assert decide(listed("y"), [gone], state=known).used == ((gone,) if is_used else ())
+    made = decide(listed("y"), [gone], state=known)
+    assert used_up([gone], made, listing=listed("y")) == ([gone] if is_used else [])
 
 
 @pytest.mark.parametrize(

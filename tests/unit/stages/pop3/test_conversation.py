@@ -64,3 +64,34 @@ def test_a_command_that_wants_its_answer_at_once_waits_for_no_other() -> None:
 
     with pytest.raises(OurBug):
         asyncio.run(talk())
+
+
+def test_a_listing_is_read_line_by_line_as_it_comes() -> None:
+    """One of 100,000 lines is never held as lines: the first are taken before the last are sent."""
+
+    async def talk() -> list[bytes]:
+        go_on = asyncio.Event()
+
+        async def list_in_halves(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"+OK\r\n")
+            await reader.readline()
+            writer.write(b"+OK\r\n1 a\r\n2 b\r\n3 ")
+            await go_on.wait()
+            writer.write(b"c\r\n.\r\n")
+            writer.close()
+
+        listener = await asyncio.start_server(list_in_halves, "127.0.0.1", 0)
+        async with listener:
+            stream = await Stream.connect("127.0.0.1", listener.sockets[0].getsockname()[1], tls=None, timeout=PATIENCE)
+            conversation = Conversation(stream, timeout=PATIENCE)
+            await conversation.reply()
+            await conversation.ask(commands.UIDL)
+            lines = []
+            async for line in conversation.listing():
+                lines.append(line)
+                if len(lines) == 2:
+                    go_on.set()
+            await stream.close()
+            return lines
+
+    assert asyncio.run(talk()) == [b"1 a", b"2 b", b"3 c"]

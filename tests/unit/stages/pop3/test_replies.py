@@ -11,8 +11,8 @@ from stages.pop3.replies import (
     Capabilities,
     MaildropSize,
     apop_challenge,
-    by_number,
     capabilities,
+    enter,
     list_item,
     maildrop_size,
     response_code,
@@ -133,17 +133,24 @@ def test_an_odd_unique_id_is_kept_as_it_is(line: bytes, unique_id: bytes) -> Non
     assert uidl_item(line) == (1, unique_id)
 
 
+def by_number(*lines: bytes) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    for line in lines:
+        enter(line, uidl_item, into=found)
+    return found
+
+
 def test_a_listing_keeps_the_order_of_the_server() -> None:
-    assert list(by_number([b"3 c", b"1 a"], uidl_item)) == [3, 1]
+    assert list(by_number(b"3 c", b"1 a")) == [3, 1]
 
 
 def test_a_line_told_twice_alike_is_told_once() -> None:
-    assert by_number([b"1 a", b"1 a"], uidl_item) == {1: b"a"}
+    assert by_number(b"1 a", b"1 a") == {1: b"a"}
 
 
 def test_a_number_told_twice_and_differently_is_a_breach() -> None:
     with pytest.raises(ProtocolViolation, match="message 1 is listed twice"):
-        by_number([b"1 a", b"1 b"], uidl_item)
+        by_number(b"1 a", b"1 b")
 
 
 @given(lines=st.lists(st.binary(max_size=60)))
