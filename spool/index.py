@@ -157,7 +157,7 @@ def _engine(path: Path, *, journal_mode: str = "WAL") -> Engine:
             "foreign_keys=ON",
             "mmap_size=0",
             f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
-            "cache_size=-16000",
+            "cache_size=-4000",
         ):
             connection.execute(f"PRAGMA {pragma}")
 
