@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.demo.background import serving as served
 from tests.support.connector import Connector, account, configure
-from tests.support.large_maildrop import LargeMaildrop, large_maildrop
+from tests.support.large_maildrop import LargeMaildrop
 from tests.support.processes import Running, running, wait_until
 
 pytestmark = pytest.mark.bench
@@ -59,7 +60,8 @@ class Cost:
 @contextmanager
 def serving(directory: Path, *, octets: int, leave: bool) -> Iterator[tuple[Connector, LargeMaildrop]]:
     """A connector with an account that has large mail, and one that has none."""
-    with large_maildrop(count=0, octets=octets) as maildrop, large_maildrop(count=0, octets=0) as empty:
+    maildrop, empty = LargeMaildrop(count=0, octets=octets), LargeMaildrop(count=0, octets=0)
+    with served(maildrop), served(empty):
         accounts = [
             account("large", maildrop.port, leave_on_server=leave, interval="24h"),
             account("empty", empty.port, interval="24h"),

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.dovecot import HOST_NAME, Dovecot, dovecot
+from tests.support.mailutils import DOMAIN as POP_DOMAIN
+from tests.support.mailutils import mailutils, without_its_uidl
 from tests.support.postfix import Delivered, Postfix, postfix
 
 pytestmark = pytest.mark.real
@@ -79,6 +81,24 @@ def test_dovecot_lists_in_the_order_of_delivery(maildrops: Dovecot) -> None:
     assert maildrops.maildrop("alice") == [b"0\r\n", b"1\r\n", b"2\r\n"]
     for number in range(3):
         assert fetched(poplib.POP3("127.0.0.1", maildrops.port, timeout=10)) == b"%d\r\n" % number
+
+
+def test_mailutils_serves_mail_after_stls_and_writes_a_uidl_into_it() -> None:
+    """Other servers do so too: what was had must not look new for it."""
+    with mailutils({"alice": "secret"}) as server:
+        server.deliver("alice", MESSAGE.replace(b"\r\n", b"\n"))
+        client = poplib.POP3(HOST_NAME, server.port, timeout=10)
+        client.stls(ssl.create_default_context(cafile=server.ca_file))
+        client.user(f"alice@{POP_DOMAIN}")
+        client.pass_("secret")
+        _, sizes, _ = client.list()
+        client.uidl()
+        _, lines, octets = client.retr(1)
+        client.quit()
+        assert sizes == [b"1 %d" % len(MESSAGE)]
+        assert octets > len(MESSAGE)
+        assert without_its_uidl(b"".join(line + b"\r\n" for line in lines)) == MESSAGE
+        assert server.maildrop("alice") == [MESSAGE.replace(b"\r\n", b"\n")]
 
 
 def test_postfix_delivers_what_was_submitted(relay: Postfix) -> None:

@@ -1,24 +1,22 @@
 """A POP3 server whose maildrop may be as large as a test wants: its messages are made while they are sent.
 
-It runs in a thread of its own and knows what fetch says to a server that lists no capabilities: USER, PASS, STAT, LIST,
-UIDL, RETR, DELE, QUIT.
+It knows what fetch says to a server that lists no capabilities: USER, PASS, STAT, LIST, UIDL, RETR, DELE, QUIT.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import Self
 
 _LINE = b"x" * 76 + b"\r\n"
 _PIECE = _LINE * 840  # some 64 KiB
 
 
 class LargeMaildrop:
-    """A maildrop of `count` messages of `octets` each; both may be changed between sessions.
+    """An asynchronous context manager that listens on 127.0.0.1: `count` messages of `octets` each.
 
-    `sessions` has the commands of each session, the last of which `QUIT` ends.
+    Both may be changed between sessions; `sessions` has the commands of each.
     """
 
     def __init__(self, *, count: int, octets: int) -> None:
@@ -26,10 +24,19 @@ class LargeMaildrop:
         self.octets = octets
         self.port = 0
         self.sessions: list[list[str]] = []
+        self._listener: asyncio.Server
         self._listings: dict[tuple[str, int], bytes] = {}
 
-    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One session."""
+    async def __aenter__(self) -> Self:
+        self._listener = await asyncio.start_server(self._talk, "127.0.0.1", 0)
+        self.port = self._listener.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._listener.close()
+        await self._listener.wait_closed()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         said: list[str] = []
         self.sessions.append(said)
         writer.write(b"+OK ready\r\n")
@@ -81,21 +88,3 @@ class LargeMaildrop:
 
 def _head(number: int) -> bytes:
     return b"From: <alice@example.org>\r\nSubject: %07d\r\n\r\n" % number
-
-
-@contextmanager
-def large_maildrop(*, count: int, octets: int) -> Iterator[LargeMaildrop]:
-    """Serve such a maildrop on 127.0.0.1 until the block is left."""
-    maildrop = LargeMaildrop(count=count, octets=octets)
-    loop = asyncio.new_event_loop()
-    listener = loop.run_until_complete(asyncio.start_server(maildrop.talk, "127.0.0.1", 0))
-    maildrop.port = listener.sockets[0].getsockname()[1]
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        yield maildrop
-    finally:
-        listener.close()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()

@@ -18,3 +18,9 @@ def require(program: str, package: str) -> str:
             pytest.fail(missing)
         pytest.skip(missing)
     return path
+
+
+def require_root(program: str) -> None:
+    """Skip the test for any other user: the program would not start."""
+    if os.geteuid() != 0:
+        pytest.skip(f"{program} starts as root alone")
