@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from spool.accounts import AccountState, Left, Why
+from spool.envelope import Uidl
 from spool.events import Event
 from spool.ledger import Entry
 from spool.queue_id import QueueId
@@ -18,6 +20,9 @@ from stages.fetch.desk import Desk
 from stages.fetch.events import LeftBroken, LeftOversize, MessageBroke, UidlsDoubted
 from stages.fetch.plan import BREAKS_AT_MOST, Listed, Memory, Plan
 from stages.fetch.retrieving import Tally
+
+# Some 20 ms of the spool thread.
+_ADOPTED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,17 +71,21 @@ class Notebook:
         return self.memory
 
     async def adopt(self, listing: Sequence[Listed]) -> int:
-        """Enter as had what the listing shows and nobody had; answers how many messages that were."""
+        """Enter as had what the listing shows and nobody had; answers how many messages that were.
+
+        In pieces, between which other sessions have their turn. Where it is cut off, the next one enters the rest.
+        """
         desk, name = self._desk, self._account
+        had: Counter[Uidl] = Counter()
 
-        def write() -> int:
-            had = Counter(entry.uidl for entry in desk.ledger.entries(name))
-            shown = Counter(message.uidl for message in listing if message.uidl.octets)
-            unknown = list((shown - had).elements())
-            desk.ledger.adopt(name, unknown)
-            return len(unknown)
+        def count(entries: Sequence[Entry]) -> None:
+            had[entries[0].uidl] += len(entries)
 
-        return await desk.runtime.call(write)
+        await desk.recall(name, count)
+        unknown = list((Counter(message.uidl for message in listing if message.uidl) - had).elements())
+        for start in range(0, len(unknown), _ADOPTED_AT_ONCE):
+            await desk.runtime.call(partial(desk.ledger.adopt, name, unknown[start : start + _ADOPTED_AT_ONCE]))
+        return len(unknown)
 
     async def note_plan(self, plan: Plan) -> None:
         """Write down what the listing tells by itself."""

@@ -123,3 +123,18 @@ def test_a_listing_of_100_000_uidls(tmp_path: Path) -> None:
     assert [line.split(" ")[0] for line in maildrop.sessions[sessions]] == LISTED_AND_LEFT
     assert rise_all_new < ALLOWED_OCTETS
     assert rise_nothing_new < ALLOWED_OCTETS
+
+
+def test_100_000_uidls_that_are_adopted(tmp_path: Path) -> None:
+    with serving(tmp_path, octets=200, leave=True) as (connector, maildrop):
+        with idle_fetch(connector, "empty", "large") as process:
+            maildrop.count = MANY
+            adopted = Cost(process)
+            assert connector.run("accounts", "adopt", "large", timeout=600).returncode == 0
+            rise_adopted = adopted.rise("100,000 messages adopted")
+        with idle_fetch(connector, "empty") as process:
+            nothing_new = Cost(process)
+            assert poll(connector) == "large: 0 messages"
+            rise_nothing_new = nothing_new.rise("100,000 messages adopted before, none new")
+    assert rise_adopted < ALLOWED_OCTETS
+    assert rise_nothing_new < ALLOWED_OCTETS

@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from spool.accounts import Accounts
+from spool.accounts import Accounts, Outcome
 from spool.admission import Admission
 from spool.envelope import Uidl
 from spool.journal import Journal
@@ -57,10 +57,23 @@ def test_a_poll_that_finds_nothing_new_takes_the_listing_and_no_more(
 def test_a_poll_of_adopted_mail_takes_the_listing_and_no_more(fetching: Fetching) -> None:
     fetching.leave = None
     provider = Provider(map(mail, range(MANY)))
-    Ledger(fetching.spool, journal_of(fetching)).adopt("sales", [Uidl(kept.uidl) for kept in provider.drop.messages])
+    (request,) = Accounts(fetching.spool).ask(["sales"], adopts=True)
+    fetching.poll(provider)
+    assert Accounts(fetching.spool).outcome(request) == Outcome(text=f"sales: {MANY} messages marked as had")
     fetching.poll(provider)
     assert verbs(provider) == LISTED_AND_LEFT
     assert fetching.messages() == []
+
+
+def test_an_adoption_that_was_cut_off_is_finished_by_the_next(fetching: Fetching) -> None:
+    """A large maildrop is adopted in pieces."""
+    fetching.leave = None
+    provider = Provider(map(mail, range(MANY)))
+    some = [Uidl(kept.uidl) for kept in provider.drop.messages[: MANY // 3]]
+    Ledger(fetching.spool, journal_of(fetching)).adopt("sales", some)
+    Accounts(fetching.spool).ask(["sales"], adopts=True)
+    fetching.poll(provider)
+    assert len(Ledger(fetching.spool).entries("sales")) == MANY
 
 
 def test_of_many_kept_messages_the_new_one_alone_is_asked_for(fetching: Fetching) -> None:
