@@ -133,3 +133,28 @@ class RefusesConnections(Pop3Session):
     def greeting(self) -> bytes:
         self.ended = True
         return self.err(b"too many connections")
+
+
+class SilentGreeting(Pop3Session):
+    """The connection stands, and not even a greeting comes."""
+
+    def greeting(self) -> bytes:
+        return b""
+
+
+def silent_at(verb: str) -> type[Pop3Session]:
+    """A server that neither heeds nor answers this command, and keeps the connection."""
+
+    class SilentAt(Pop3Session):
+        def answer(self, line: bytes) -> bytes:
+            return b"" if line.upper().startswith(verb.encode()) else super().answer(line)
+
+    return SilentAt
+
+
+class StallsInRetrievals(Pop3Session):
+    """Half of a message comes, and then nothing more."""
+
+    def retr(self, argument: str) -> bytes:
+        reply = super().retr(argument)
+        return reply[: len(reply) // 2]

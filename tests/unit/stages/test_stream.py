@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import struct
@@ -110,6 +111,21 @@ def test_a_name_that_is_no_host_name_says_so() -> None:
     """IDNA cannot encode a label of more than 63 octets; that is no traceback."""
     with pytest.raises(ConnectFailed, match=r"^cannot connect to xxx"):
         asyncio.run(Stream.connect("x" * 64 + ".example", 110, tls=None, timeout=PATIENCE))
+
+
+def test_a_host_that_does_not_answer_has_a_deadline() -> None:
+    """As behind a firewall that drops: a queue of connections that is full answers no more."""
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.socket())
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", port))
+        with pytest.raises(ConnectFailed, match=rf"^cannot connect to 127.0.0.1 port {port}: no answer in 0.05 s$"):
+            asyncio.run(Stream.connect("127.0.0.1", port, tls=None, timeout=0.05))
 
 
 def test_silence_ends() -> None:
@@ -251,6 +267,20 @@ def test_a_server_that_speaks_no_tls_is_a_tls_failure(authority: Authority) -> N
             await connected(port, tls=handshake(authority))
 
     with pytest.raises(TlsFailed, match="is this a TLS port"):
+        asyncio.run(talk())
+
+
+@pytest.mark.parametrize("is_open", [False, True], ids=["implicit", "after consent"])
+def test_a_server_that_does_not_shake_hands_has_a_deadline(trust: Trust, is_open: bool) -> None:
+    async def talk() -> None:
+        async with server(until_closed) as port:
+            stream = await Stream.connect("127.0.0.1", port, tls=None if is_open else trust.client(), timeout=0.05)
+            try:
+                await stream.start_tls(trust.client(), timeout=0.05)
+            finally:
+                await stream.close()
+
+    with pytest.raises(TlsFailed, match=r"did not complete the TLS handshake in 0\.05 s"):
         asyncio.run(talk())
 
 
