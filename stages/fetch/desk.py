@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -35,6 +36,7 @@ class Desk:
     random: Random
     has_room: Callable[[], bool]
     said: dict[Topic, datetime] = field(default_factory=dict)
+    recalling: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def is_news(self, event: Event) -> bool:
         """Whether the event's topic was not spoken of in the last 24 hours; it is taken as said now."""
@@ -48,8 +50,13 @@ class Desk:
     async def recall(self, account: str, take: Callable[[Sequence[Entry]], None]) -> None:
         """Give to `take`, in the spool thread, all that we have had of an account, UIDL by UIDL.
 
-        In pieces, between which other sessions have their turn; of the entries nothing is held here.
+        In pieces, between which other sessions have their turn; of the entries nothing is held here. One account at a
+        time: each reading holds a connection to the index, and a pool that is used up would stop the spool thread.
         """
+        async with self.recalling:
+            await self._recall(account, take)
+
+    async def _recall(self, account: str, take: Callable[[Sequence[Entry]], None]) -> None:
         reading = self.ledger.by_uidl(account)
 
         def recall_some() -> bool:

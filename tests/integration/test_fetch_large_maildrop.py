@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from random import Random
 
 import pytest
 
+from pipeline.demo.pop3_server import Pop3Session
 from spool.accounts import Accounts, Outcome
 from spool.admission import Admission
 from spool.envelope import Uidl
@@ -117,6 +118,27 @@ def test_other_sessions_have_their_turn_while_a_long_ledger_is_read(fetching: Fe
     asyncio.run(run())
     assert order.count("entries") == MANY
     assert order.index("commit of another account") < MANY
+
+
+def test_many_accounts_read_their_ledgers_at_once(fetching: Fetching) -> None:
+    """Each reads from one state of the index, and of those there are few at a time."""
+    fetching.leave = None
+    fetching.users = 24
+    fetching.fetch(concurrency=32, per_host=32)
+    provider = Provider(session=SharedMaildrop)
+    names = [f"sales{number or ''}" for number in range(fetching.users)]
+    for name in names:
+        Ledger(fetching.spool, journal_of(fetching)).adopt(name, [Uidl(b"%d" % number) for number in range(1100)])
+    assert fetching.poll(provider).is_complete
+    assert len(provider.sessions) == fetching.users
+
+
+class SharedMaildrop(Pop3Session):
+    """Lets several sessions in at once."""
+
+    def log_in(self, user: str, is_right: Callable[[str], bool]) -> bytes:
+        self.maildrops[user].locked = False
+        return super().log_in(user, is_right)
 
 
 def journal_of(fetching: Fetching) -> Journal:

@@ -271,12 +271,13 @@ def test_a_server_that_speaks_no_tls_is_a_tls_failure(authority: Authority) -> N
 
 
 @pytest.mark.parametrize("is_open", [False, True], ids=["implicit", "after consent"])
-def test_a_server_that_does_not_shake_hands_has_a_deadline(trust: Trust, is_open: bool) -> None:
+def test_a_server_that_does_not_shake_hands_has_a_deadline(authority: Authority, is_open: bool) -> None:
     async def talk() -> None:
         async with server(until_closed) as port:
-            stream = await Stream.connect("127.0.0.1", port, tls=None if is_open else trust.client(), timeout=0.05)
+            tls = None if is_open else handshake(authority)
+            stream = await Stream.connect("127.0.0.1", port, tls=tls, timeout=0.05)
             try:
-                await stream.start_tls(trust.client(), timeout=0.05)
+                await stream.start_tls(handshake(authority), timeout=0.05)
             finally:
                 await stream.close()
 
