@@ -28,10 +28,10 @@ WAITING_MESSAGES = 4096
 class Custody:
     """The one way of the process into the spool."""
 
-    def __init__(self, runtime: Runtime, admission: Admission, *, on_commit: Callable[[], None]) -> None:
+    def __init__(self, runtime: Runtime, admission: Admission, *, on_write: Callable[[], None]) -> None:
         self._runtime = runtime
         self._admission = admission
-        self._on_commit = on_commit
+        self._on_write = on_write
         self._waiting: deque[tuple[Arrival, asyncio.Future[Receipt]]] = deque()
         self._octets = 0
         self._news = asyncio.Event()
@@ -62,7 +62,9 @@ class Custody:
             except OSError as error:
                 raise SpoolFailed(f"a large message: {error.strerror or error}") from error
 
-        return await self._runtime.call(failing)
+        outcome = await self._runtime.call(failing)
+        self._on_write()
+        return outcome
 
     async def run(self) -> None:
         """Commit what arrives, batch by batch, until cancelled."""
@@ -75,7 +77,7 @@ class Custody:
                 for (_, future), receipt in zip(batch, receipts, strict=True):
                     if not future.done():
                         future.set_result(receipt)
-                self._on_commit()
+                self._on_write()
         finally:
             for _, future in (*batch, *self._waiting):
                 future.cancel()

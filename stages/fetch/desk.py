@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
@@ -14,13 +14,21 @@ from spool.events import Event, Topic, last_said
 from spool.ledger import Entry, Ledger
 from spool.opening import Spool
 from stages.fetch.custody import Custody
-from stages.fetch.events import ListingsDisagree, PlainTextLogin, PollFailed, SizesWait, UidlsDoubted
+from stages.fetch.events import (
+    ListingsDisagree,
+    PlainTextLogin,
+    PollFailed,
+    SizesWait,
+    UidlsDoubted,
+    UidlsOdd,
+    WindowBroke,
+)
 from stages.fetch.plan import Rules
 from stages.runner import Runtime
 from stages.settings import AccountSettings, FetchSettings
 
 _SAID_AGAIN_AFTER = timedelta(days=1)
-_ONCE_A_DAY = (ListingsDisagree, PlainTextLogin, PollFailed, SizesWait, UidlsDoubted)
+_ONCE_A_DAY = (ListingsDisagree, PlainTextLogin, PollFailed, SizesWait, UidlsDoubted, UidlsOdd, WindowBroke)
 # Some 10 ms of the spool thread.
 _UIDLS_AT_ONCE = 1000
 
@@ -40,12 +48,19 @@ class Desk:
 
     def is_news(self, event: Event) -> bool:
         """Whether the event's topic was not spoken of in the last 24 hours; it is taken as said now."""
-        now = self.runtime.spool.now()
-        before = self.said.get(event.topic)
-        if before is not None and timedelta(0) <= now - before < _SAID_AGAIN_AFTER:
+        if self.was_said(event):
             return False
-        self.said[event.topic] = now
+        self.said[event.topic] = self.runtime.spool.now()
         return True
+
+    def was_said(self, event: Event) -> bool:
+        """Whether the event's topic was spoken of in the last 24 hours."""
+        before = self.said.get(event.topic)
+        return before is not None and timedelta(0) <= self.runtime.spool.now() - before < _SAID_AGAIN_AFTER
+
+    async def identities(self, account: str) -> Collection[bytes]:
+        """What identifies the content of all that we have had of an account."""
+        return await self.runtime.call(lambda: self.ledger.identities(account))
 
     async def recall(self, account: str, take: Callable[[Sequence[Entry]], None]) -> None:
         """Give to `take`, in the spool thread, all that we have had of an account, UIDL by UIDL.

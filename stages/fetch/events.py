@@ -111,11 +111,23 @@ class MessageBroke(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MessageDoubted(Event):
+    """What came is not the message that was asked for, or not all of it: it was not taken and stays."""
+
+    level: ClassVar[Level] = Level.WARNING
+    says: ClassVar[str] = "message {number}, UIDL {uidl}, was not taken ({breaks}): {doubt}"
+    number: int
+    uidl: str
+    breaks: int
+    doubt: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LeftBroken(Event):
-    """A message broke three sessions: it stays at the provider and is tried once a day."""
+    """A message broke three sessions, or was doubted in them: it stays at the provider and is tried once a day."""
 
     level: ClassVar[Level] = Level.ERROR
-    says: ClassVar[str] = "left at the provider: UIDL {uidl} broke {breaks} sessions; it is tried once a day"
+    says: ClassVar[str] = "left at the provider: UIDL {uidl} failed in {breaks} sessions; it is tried once a day"
     uidl: str
     breaks: int
 
@@ -178,12 +190,41 @@ class FellOutOfStep(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListingsDisagree(Event):
-    """STAT and LIST tell different numbers of messages; LIST is followed."""
+    """STAT, LIST and UIDL tell different numbers of messages; all that LIST or UIDL show are asked for."""
 
     level: ClassVar[Level] = Level.WARNING
-    says: ClassVar[str] = "STAT tells {told} messages, LIST shows {listed}"
+    says: ClassVar[str] = "STAT tells {told} messages, LIST shows {listed}, UIDL {named}"
     told: int
     listed: int
+    named: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UidlsOdd(Event):
+    """The server's UIDLs are not what RFC 1939 section 7 allows; they are used all the same, or content decides."""
+
+    level: ClassVar[Level] = Level.WARNING
+    says: ClassVar[str] = "UIDLs are odd: {what}"
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizesInexact(Event):
+    """LIST told a wrong size: from now on each message is confirmed by other questions to the server."""
+
+    level: ClassVar[Level] = Level.WARNING
+    says: ClassVar[str] = "LIST told {told} octets where {came} came: its sizes are not relied on"
+    told: str
+    came: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowBroke(Event):
+    """Nothing came any more, or the connection ended, with many messages asked for at once: one by one for a day."""
+
+    level: ClassVar[Level] = Level.WARNING
+    says: ClassVar[str] = "PIPELINING is offered and does not work ({error}); going on one by one for a day"
+    error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,24 +10,33 @@ from spool.envelope import Digest, Origin, Place, Reason
 from spool.message_file import digest
 from spool.segments import LARGE_OCTETS, LargeWriter
 from stages.fetch.custody import Custody
+from stages.fetch.proof import HEAD_OCTETS
 
 _PIECE_OCTETS = 256 * 1024
 
 
 class Incoming:
-    """The octets of one RETR."""
+    """The octets of one RETR: `octets` so far, and the first of them, `head`, once `digest` was asked for."""
 
     def __init__(self, origin: Origin, custody: Custody, *, objection: Reason | None) -> None:
         self.origin = origin
+        self.octets = 0
+        self.head = b""
         self._custody = custody
         self._objection = objection
         self._held: list[bytes] = []
         self._held_octets = 0
         self._writer: LargeWriter | None = None
 
+    @property
+    def is_large(self) -> bool:
+        """Whether it goes to the disk as it comes."""
+        return self._writer is not None
+
     async def feed(self, data: bytes) -> None:
         """Take the next octets; waits for the disk where they go there."""
         self._held.append(data)
+        self.octets += len(data)
         self._held_octets += len(data)
         if self._writer is None and self._held_octets > LARGE_OCTETS:
             self._writer = await self._custody.open_large(self.origin, objection=self._objection)
@@ -39,6 +48,7 @@ class Incoming:
         if self._writer is None:
             content = b"".join(self._held)
             self._held = [content]
+            self.head = content[:HEAD_OCTETS]
             return digest(content)
         await self._write(self._writer)
         return self._writer.digest()
@@ -59,6 +69,7 @@ class Incoming:
 
     async def _write(self, writer: LargeWriter) -> None:
         piece = b"".join(self._held)
+        self.head = self.head or piece[:HEAD_OCTETS]  # the first piece is larger than a header may be
         self._held.clear()
         self._held_octets = 0
         await self._custody.in_spool(lambda: writer.write(piece))

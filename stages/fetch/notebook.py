@@ -17,7 +17,7 @@ from spool.events import Event
 from spool.ledger import Entry
 from spool.queue_id import QueueId
 from stages.fetch.desk import Desk
-from stages.fetch.events import LeftBroken, LeftOversize, MessageBroke, UidlsDoubted
+from stages.fetch.events import LeftBroken, LeftOversize, MessageBroke, MessageDoubted, UidlsDoubted
 from stages.fetch.plan import BREAKS_AT_MOST, Listed, Memory, Plan
 from stages.fetch.retrieving import Tally
 
@@ -46,7 +46,6 @@ class Ending:
     expected_messages: int | None
     remote_messages: int | None
     deletions: Deletions
-    fell_out_of_step: bool
     broke: Listed | None
     error: str
 
@@ -119,11 +118,9 @@ class Notebook:
             listed_messages=ending.listed_messages,
             expected_messages=ending.expected_messages,
             remote_messages=ending.remote_messages,
-            sizes_exact=False
-            if ending.fell_out_of_step
-            else _sizes_exact(before=self.memory.state.sizes_exact, seen=tally.sizes_exact),
+            sizes_exact=_sizes_exact(before=self.memory.state.sizes_exact, seen=tally.sizes_exact),
         )
-        broken, breaks = self._broken(ending)
+        broken, breaks = self._broken(ending, tally)
 
         def write() -> None:
             # By what a listing showed deletions are counted: it stands before any is noted. The doubt goes last.
@@ -149,21 +146,24 @@ class Notebook:
 
         await desk.runtime.call(write)
 
-    def _broken(self, ending: Ending) -> tuple[list[Left], list[Event]]:
-        message = ending.broke
-        if message is None:
-            return [], []
-        before = next((left for left in self.memory.left if (left.uidl, left.octets) == message.key), None)
-        breaks = (before.breaks if before else 0) + 1
-        now = self._desk.runtime.spool.now()
-        left = Left(uidl=message.uidl, octets=message.key[1], why=Why.BROKEN, breaks=breaks, tried_at=now)
-        uidl = message.uidl.encoded
-        events: list[Event] = [
-            MessageBroke(account=self._account, number=message.number, uidl=uidl, breaks=breaks, error=ending.error)
-        ]
-        if breaks == BREAKS_AT_MOST:
-            events.append(LeftBroken(account=self._account, uidl=uidl, breaks=breaks))
-        return [left], events
+    def _broken(self, ending: Ending, tally: Tally) -> tuple[list[Left], list[Event]]:
+        """Messages that broke the session, or were not believed: they come last, and after so many times they stay."""
+        broken: list[Left] = []
+        events: list[Event] = []
+        for message, doubt in [*tally.doubted, *([(ending.broke, None)] if ending.broke else [])]:
+            before = next((left for left in self.memory.left if (left.uidl, left.octets) == message.key), None)
+            breaks = (before.breaks if before else 0) + 1
+            now = self._desk.runtime.spool.now()
+            broken.append(Left(uidl=message.uidl, octets=message.key[1], why=Why.BROKEN, breaks=breaks, tried_at=now))
+            account, number, uidl = self._account, message.number, message.uidl.encoded
+            if doubt is None:
+                error = ending.error
+                events.append(MessageBroke(account=account, number=number, uidl=uidl, breaks=breaks, error=error))
+            else:
+                events.append(MessageDoubted(account=account, number=number, uidl=uidl, breaks=breaks, doubt=doubt))
+            if breaks == BREAKS_AT_MOST:
+                events.append(LeftBroken(account=account, uidl=uidl, breaks=breaks))
+        return broken, events
 
     def _oversize(self, left: Left) -> Event:
         return LeftOversize(

@@ -8,11 +8,11 @@ messages, octets or time are used up, the disk is nearly full, or the stage is t
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import itertools
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from itertools import chain, cycle
 from typing import assert_never
 
 from spool.accounts import Left
@@ -21,11 +21,15 @@ from spool.events import Event
 from spool.ledger import Entry
 from spool.queue_id import new_queue_id
 from spool.safe_text import safe_text
+from spool.segments import LARGE_OCTETS
+from stages.errors import TryLater
 from stages.fetch.desk import Desk, Order
-from stages.fetch.events import RetrievalRefused, UidlReused
+from stages.fetch.events import RetrievalRefused, SizesInexact, UidlReused
 from stages.fetch.had import Had
 from stages.fetch.incoming import Incoming
 from stages.fetch.plan import Listed, Memory, Plan, Wanted, used
+from stages.fetch.proof import Head, head_of, objection
+from stages.fetch.twins import Twin, Twins
 from stages.mail.received import peer_text
 from stages.pop3.client import Pop3Client
 from stages.pop3.protocol import MessageOctets
@@ -36,6 +40,7 @@ from stages.pop3.retrieval import (
     MessageDone,
     MessageEmpty,
     MessageRefused,
+    OutOfStep,
     Retrieval,
     RetrievalEvent,
     Sentinel,
@@ -44,6 +49,7 @@ from stages.pop3.retrieval import (
 
 SESSION_OCTETS = 256 * 1024 * 1024
 SENTINELS = 1024
+LOOK_AHEAD = 64
 
 
 @dataclass(slots=True)
@@ -51,8 +57,8 @@ class Tally:
     """What a session has come to so far.
 
     `receipts` are those asked for, by number; `known` are numbers of messages that were compared and may be deleted.
-    `unasked` counts what had no answer, `unsure` names what may be
-    new or may be what vanished. `sizes_exact` is False once a size in LIST was wrong.
+    `unasked` counts what had no answer, `unsure` names what may be new or may be what vanished, `doubted` came, was not
+    believed to be what was asked for, and stays. `sizes_exact` is False once a size in LIST was wrong.
     """
 
     receipts: dict[int, asyncio.Future[Receipt]] = field(default_factory=dict)
@@ -65,6 +71,7 @@ class Tally:
     mended: list[Left] = field(default_factory=list)
     unasked: int = 0
     refused: int = 0
+    doubted: list[tuple[Listed, str]] = field(default_factory=list)
     in_hand: Listed | None = None
     sizes_exact: bool | None = None
     unsure: set[Uidl] = field(default_factory=set)
@@ -88,6 +95,11 @@ class Retrieving:
         self._had = Had(())
         self._everywhere = plan.round > 0
         self._questions = self._sentinels()
+        self._twins = Twins(())
+        self._can_top = client.capabilities.top or not client.capabilities.was_told
+        self._is_windowed = False
+        self._heads: dict[int, Head | None] = {}
+        self._sizes = Counter(message.octets for message in listing)
         self._todo: deque[Wanted] = deque()
         self._asked: deque[Wanted] = deque()
         self._asked_count = 0
@@ -97,24 +109,55 @@ class Retrieving:
     async def run(self, wanted: Sequence[Wanted], *, is_windowed: bool) -> None:
         """Ask for these messages, in this order."""
         self._todo.extend(wanted)
+        self._is_windowed = is_windowed
         self._had = await self._candidates(wanted)
-        window = Window(sentinels=self._exact_so_far is not True) if is_windowed else ONE_BY_ONE
+        self._twins = Twins(await self._desk.identities(self._order.account.name) if wanted else ())
         try:
-            while self._todo and self._may_ask():
-                async with aclosing(self._client.retrieve(self._supply(), window=window)) as events:
-                    async for event in events:
-                        await self._on(event)
-                        self.tally.in_hand = self._asked[0].message if self._asked else None
+            await self._retrieve()
+            while self._twins.waiting:
+                await self._settle_twins()
+                await self._retrieve()
         finally:
-            self.tally.unasked += len(self._todo) + len(self._asked)
+            self.tally.unasked += len(self._todo) + len(self._asked) + len(self._twins.waiting)
             if self._incoming is not None:
                 await self._incoming.discard()
+
+    async def _retrieve(self) -> None:
+        while self._todo and self._may_ask():
+            await self._look_ahead()
+            async with aclosing(self._client.retrieve(self._supply(), window=self._window())) as events:
+                async for event in events:
+                    await self._on(event)
+                    self.tally.in_hand = self._asked[0].message if self._asked else None
+
+    def _window(self) -> Window:
+        """A window, once a first message has shown what this server's sizes are worth."""
+        if not self._is_windowed or self._are_sizes_exact is None:
+            return ONE_BY_ONE
+        return Window(sentinels=not self._are_sizes_exact)
+
+    @property
+    def _are_sizes_exact(self) -> bool | None:
+        seen = self.tally.sizes_exact
+        return self._exact_so_far if seen is None or self._exact_so_far is False else seen
+
+    async def _look_ahead(self) -> None:
+        """Ask for the headers of the next messages, where sizes tell nothing and a window leaves no time for it."""
+        self._heads.clear()
+        if not self._is_windowed or self._are_sizes_exact is not False:
+            return
+        numbers = [wanted.message.number for wanted in itertools.islice(self._todo, LOOK_AHEAD)]
+        self._heads = dict.fromkeys(numbers)
+        if self._can_top:
+            async with aclosing(self._client.tops(numbers, window=Window())) as headers:
+                async for number, header in headers:
+                    self._heads[number] = None if header is None else head_of(header)
 
     async def _candidates(self, wanted: Sequence[Wanted]) -> Had:
         """What these messages may be; of 100,000 kept ones, most are none of it."""
         if not self._everywhere and all(one.message.uidl for one in wanted):
             uidls = {one.message.uidl for one in wanted if one.message.uidl in self._plan.known}
-            had = Had([*chain.from_iterable(self._plan.known[uidl] for uidl in uidls), *self._plan.suspects])
+            had = Had([*itertools.chain.from_iterable(self._plan.known[uidl] for uidl in uidls), *self._plan.suspects])
             had.suspect(self._plan.suspects)
             return had
         entries: list[Entry] = []
@@ -137,15 +180,21 @@ class Retrieving:
         )
 
     def _supply(self) -> Iterator[Retrieval]:
-        while self._todo and self._may_ask():
+        is_first = self._are_sizes_exact is None
+        while self._todo and self._may_ask() and (not self._heads or self._todo[0].message.number in self._heads):
             wanted = self._todo.popleft()
             self._asked.append(wanted)
             self._asked_count += 1
             self._asked_octets += wanted.message.octets or 0
             self.tally.in_hand = self._asked[0].message
             yield Retrieval(
-                number=wanted.message.number, octets=wanted.message.octets, sentinel=next(self._questions, None)
+                number=wanted.message.number,
+                octets=wanted.message.octets,
+                sentinel=next(self._questions, None),
+                is_ambiguous=self._sizes[wanted.message.octets] > 1,
             )
+            if is_first:
+                return
 
     def _sentinels(self) -> Iterator[Sentinel]:
         """Questions about messages of the listing, drawn at random; no two that are asked near each other are equal.
@@ -153,8 +202,10 @@ class Retrieving:
         Were they, an answer that has slipped by one command would look right.
         """
         drawn = self._desk.random.sample(self._listing, k=min(len(self._listing), SENTINELS))
-        known = [sentinel for listed in drawn if (sentinel := _sentinel(listed)) is not None]
-        return cycle(known)
+        # A message without a unique-id beside others that have one may be none at all.
+        named = [listed for listed in drawn if listed.uidl.octets]
+        known = [sentinel for listed in named or drawn if (sentinel := _sentinel(listed)) is not None]
+        return itertools.cycle(known)
 
     async def _on(self, event: RetrievalEvent) -> None:
         match event:
@@ -163,7 +214,9 @@ class Retrieving:
                 origin = self._origin(wanted.message)
                 self._incoming = Incoming(origin, self._desk.custody, objection=wanted.objection)
             case MessageOctets(data=data):
-                await self._now_incoming().feed(data)
+                incoming = self._now_incoming()
+                await incoming.feed(data)
+                self._check_growth(self._asked[0].message, incoming)
             case MessageDone():
                 await self._done(self._asked.popleft(), event, incoming=self._now_incoming())
                 self._incoming = None
@@ -190,10 +243,14 @@ class Retrieving:
         )
 
     async def _done(self, wanted: Wanted, done: MessageDone, *, incoming: Incoming) -> None:
-        """Decide about a confirmed message: had, or taken."""
-        self._learn_sizes(done)
+        """Decide about a confirmed message: had, or taken; or another one than was asked for."""
         digest = await incoming.digest()
         message = wanted.message
+        if done.confirmed_by is Confirmation.SENTINEL and (doubt := await self._doubt(message, incoming)):
+            await incoming.discard()
+            self.tally.doubted.append((message, doubt))
+            return
+        self._learn_sizes(done, message)
         everywhere = self._everywhere or message.uidl == NO_UIDL
         entry = self._had.claim(message.uidl, digest.identity, everywhere=everywhere)
         if entry is not None:
@@ -206,6 +263,10 @@ class Retrieving:
         elif (adopted := self._had.claim_adopted(message.uidl)) is not None:
             await incoming.discard()
             self.tally.identified.append((adopted, digest))
+        elif self._twins.is_twin(wanted, digest.identity):
+            await incoming.discard()
+            self._twins.waiting.append(Twin(wanted=wanted, identity=digest.identity, head=head_of(incoming.head)))
+            return
         else:
             await self._take(wanted, digest, incoming=incoming)
         self._mended(message)
@@ -239,6 +300,7 @@ class Retrieving:
         )
         self.tally.octets += digest.octets
         self.tally.receipts[message.number] = await self._desk.custody.take(arrival)
+        self._twins.take(wanted, digest.identity)
 
     def _mended(self, message: Listed) -> None:
         left = self._broken.get(message.key)
@@ -253,8 +315,61 @@ class Retrieving:
             )
         )
 
-    def _learn_sizes(self, done: MessageDone) -> None:
+    async def _doubt(self, message: Listed, incoming: Incoming) -> str | None:
+        """Say why a message whose size is not what LIST told is not believed; None where it is."""
+        if self._are_sizes_exact and message.octets is not None and incoming.octets < message.octets:
+            return f"{incoming.octets} octets came where LIST says {message.octets}, and its sizes were right so far"
+        if message.number in self._heads or not self._can_top:
+            shown = self._heads.get(message.number)
+        else:
+            header = await self._client.top(message.number)
+            shown = None if header is None else head_of(header)
+        came = head_of(incoming.head)
+        return objection(shown, came, octets=incoming.octets, told=message.octets, others=self._sizes.keys())
+
+    def _check_growth(self, message: Listed, incoming: Incoming) -> None:
+        """Give up a message that has no end: one that outgrows what LIST said, and the limit, or the disk."""
+        if not incoming.is_large:
+            return
+        limit, told = self._order.rules.limit.octets, message.octets or 0
+        if limit is not None and incoming.octets > max(limit, 2 * told + LARGE_OCTETS) and not self._asked[0].objection:
+            raise OutOfStep(message.number, f"more than {limit} octets, the limit, came where LIST said {told}")
+        if not self._desk.has_room():
+            raise TryLater(f"the disk is nearly full: message {message.number} was given up")
+
+    async def _settle_twins(self) -> None:
+        """Let TOP say whether equal messages are as many messages; what is true is asked for again, and taken."""
+        while self._twins.waiting:
+            twin = self._twins.waiting[0]
+            self.tally.in_hand = twin.wanted.message
+            finding = await self._twins.ask(self._client, twin)
+            self._twins.waiting.popleft()
+            self.tally.in_hand = None
+            if not finding.is_true:
+                self.tally.doubted.append((twin.wanted.message, "another message came, as TOP shows"))
+            elif finding.usurper is None:
+                self._todo.append(twin.wanted)
+            else:
+                await self._hand_over(finding.usurper.message, twin)
+
+    async def _hand_over(self, usurper: Listed, twin: Twin) -> None:
+        """What was taken as one message is another one: the receipt is for that."""
+        self.tally.doubted.append((usurper, "another message came, as TOP shows"))
+        receipt = self.tally.receipts[twin.wanted.message.number] = self.tally.receipts.pop(usurper.number)
+        if usurper.uidl == twin.wanted.message.uidl:
+            return
+        await receipt
+        account = self._order.account.name
+        entries = await self._desk.runtime.call(lambda: self._desk.ledger.entries(account))
+        entry = next(one for one in reversed(entries) if (one.uidl, one.identity) == (usurper.uidl, twin.identity))
+        self.tally.compared.append((entry, twin.wanted.message.uidl))
+
+    def _learn_sizes(self, done: MessageDone, message: Listed) -> None:
         if done.confirmed_by is Confirmation.SENTINEL:
+            if self._are_sizes_exact is not False:
+                account = self._order.account.name
+                told = "no figure" if message.octets is None else str(message.octets)
+                self.tally.events.append(SizesInexact(account=account, told=told, came=done.octets))
             self.tally.sizes_exact = False
         elif self.tally.sizes_exact is None:
             self.tally.sizes_exact = True

@@ -19,7 +19,7 @@ from spool.envelope import NO_UIDL, Receipt, Uidl
 from spool.events import Event
 from spool.message_file import header_digest
 from spool.safe_text import safe_text
-from stages.errors import OperatorMustAct, StageError, TryLater
+from stages.errors import OperatorMustAct, PeerBroke, StageError, TryLater
 from stages.fetch.desk import Desk, Order
 from stages.fetch.entrance import logged_in
 from stages.fetch.events import (
@@ -32,14 +32,15 @@ from stages.fetch.events import (
     MailWasThere,
     PlainTextLogin,
     SizesWait,
+    UidlsOdd,
+    WindowBroke,
 )
+from stages.fetch.listing import listed, oddity
 from stages.fetch.notebook import Deletions, Ending, Notebook
 from stages.fetch.plan import Facts, Key, Listed, Plan, Step, Wanted, decide
 from stages.fetch.retrieving import Retrieving, Tally
 from stages.pop3.client import Pop3Client
-from stages.pop3.retrieval import ONE_BY_ONE, OutOfStep, Window
-
-_LINES_AT_ONCE = 10_000
+from stages.pop3.retrieval import ONE_BY_ONE, Window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,17 +134,21 @@ class Session:
         )
         self._tally = retrieving.tally
         wanted = [*self._in_this_session(), *await self._peek(client)]
-        self._is_windowed = client.capabilities.pipelining and not self._order.one_by_one and len(wanted) > 1
+        self._is_windowed = client.capabilities.pipelining and not self._is_one_by_one and len(wanted) > 1
         await retrieving.run(wanted, is_windowed=self._is_windowed)
         await self._delete(client)
 
     async def _list(self, client: Pop3Client) -> Sequence[Listed]:
         told = (await client.stat()).count
         sizes = await client.list()
-        uidls = (await client.uidl() if sizes else None) or {}
-        if told != len(sizes):
-            self._tell_once_a_day(ListingsDisagree(account=self._account.name, told=told, listed=len(sizes)))
-        return await _listed(sizes, uidls)
+        uidls = await client.uidl() if sizes or told else {}
+        name, named = self._account.name, sizes if uidls is None else uidls
+        if not told == len(sizes) == len(named):
+            self._tell_once_a_day(ListingsDisagree(account=name, told=told, listed=len(sizes), named=len(named)))
+        if what := await asyncio.to_thread(oddity, sizes.keys(), uidls):
+            self._tell_once_a_day(UidlsOdd(account=name, what=what))
+        # In a thread, as all that looks at a whole listing: other sessions go on.
+        return await asyncio.to_thread(listed, sizes, uidls or {})
 
     def _tell_once_a_day(self, event: Event) -> None:
         if self._desk.is_news(event):
@@ -202,6 +207,10 @@ class Session:
                 undecided.append(replace(wanted, step=Step.COMPARE))
         return undecided
 
+    @property
+    def _is_one_by_one(self) -> bool:
+        return self._order.one_by_one or self._desk.was_said(WindowBroke(account=self._account.name, error=""))
+
     def _is_over(self) -> bool:
         return self._desk.runtime.stopping.is_set() or asyncio.get_running_loop().time() >= self._order.ask_until
 
@@ -209,7 +218,7 @@ class Session:
         """Delete what may go, and end the session."""
         receipts = {number: await receipt for number, receipt in self._tally.receipts.items()}
         numbers = sorted([*self._tally.known, *([] if self._order.rules.keeps_any else receipts)], reverse=True)
-        window = ONE_BY_ONE if self._order.one_by_one else Window()
+        window = ONE_BY_ONE if self._is_one_by_one else Window()
         self._asked = frozenset(numbers)
         replies = await client.delete(numbers, window=window)
         refused = [reply for reply in replies.values() if not reply.ok]
@@ -228,9 +237,11 @@ class Session:
     async def _conclude(self, error: StageError | None) -> Report:
         tally = self._tally
         in_hand = tally.in_hand if error else None
-        fell_out = isinstance(error, OutOfStep) and self._is_windowed
+        fell_out = isinstance(error, PeerBroke) and in_hand is not None and self._is_windowed
         if fell_out:
             self._events.append(FellOutOfStep(account=self._account.name, error=str(error)))
+        elif in_hand and self._is_windowed:
+            self._tell_once_a_day(WindowBroke(account=self._account.name, error=str(error)))
         # In a window nobody knows which message it was: one by one it will be found.
         broke = None if self._is_windowed else in_hand
         # Also after an error: the next session must find in the ledger what this one admitted.
@@ -240,12 +251,11 @@ class Session:
         if self._listing is not None:
             ending = Ending(
                 has_looked=error is None and not tally.unasked,
-                is_settled=error is None and not is_more and not tally.refused,
+                is_settled=error is None and not is_more and not tally.refused and not tally.doubted,
                 listed_messages=len(self._listing),
                 expected_messages=self._expected,
                 remote_messages=len(self._listing) if self._remaining is None else self._remaining,
                 deletions=self._unnamed_deletions({number: await it for number, it in tally.receipts.items()}),
-                fell_out_of_step=fell_out,
                 broke=broke,
                 error=str(error or ""),
             )
@@ -276,14 +286,3 @@ class Session:
             entries=tuple(matched[number] for number in numbers if number in matched),
             queue_ids=tuple(receipts[number].queue_id for number in numbers if number in receipts),
         )
-
-
-async def _listed(sizes: Mapping[int, int | None], uidls: dict[int, bytes]) -> Sequence[Listed]:
-    """Bring both listings together, in the order of the first; of the second nothing is left, for it may be long."""
-    listing: list[Listed] = []
-    for number, octets in sizes.items():
-        uidl = uidls.pop(number, b"")
-        listing.append(Listed(number=number, octets=octets, uidl=Uidl(uidl) if uidl else NO_UIDL))
-        if len(listing) % _LINES_AT_ONCE == 0:
-            await asyncio.sleep(0)  # some 10 ms: other sessions go on
-    return listing

@@ -49,7 +49,7 @@ class FetchStage:
         """Poll until the mode's end; raises SpoolError."""
         room = DiskRoom(runtime.spool, min_free_octets=runtime.settings.spool.min_free_octets)
         admission, journal = self._opened()
-        custody = Custody(runtime, admission, on_commit=room.look)
+        custody = Custody(runtime, admission, on_write=room.look)
         desk = Desk(
             runtime=runtime,
             custody=custody,

@@ -13,9 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from spool.envelope import NO_UIDL, Uidl
 from stages.errors import OperatorMustAct, PeerSaidNo, StageError, TryLater
 from stages.fetch.entrance import connected, credentials_of, endpoint_of, noting_refusal
+from stages.fetch.listing import listed
 from stages.fetch.plan import Listed
 from stages.pop3.auth import Credentials
 from stages.pop3.client import Pop3Client
@@ -107,11 +107,7 @@ async def _list(client: Pop3Client, sight: Sight) -> None:
     sizes = await client.list()
     uidls = await client.uidl()
     sight.has_uidl = uidls is not None
-    known = uidls or {}
-    sight.listing = [
-        Listed(number=number, octets=octets, uidl=Uidl(known[number]) if known.get(number) else NO_UIDL)
-        for number, octets in sizes.items()
-    ]
+    sight.listing = listed(sizes, uidls or {})
 
 
 async def _presented(account: AccountSettings, *, timeout: float) -> TlsFacts | None:

@@ -153,7 +153,24 @@ class Pop3Client:
 
     async def top(self, number: int) -> bytes | None:
         """Return the header of a message, with the empty line that ends it; None where the server refuses."""
-        if not (await self._conversation.ask(commands.top(number))).ok:
+        await self._conversation.be_idle()
+        await self._conversation.send(commands.top(number))
+        return await self._header(number)
+
+    async def tops(
+        self, numbers: Sequence[int], *, window: Window = ONE_BY_ONE
+    ) -> AsyncGenerator[tuple[int, bytes | None], None]:
+        """Give the headers of many messages, in the given order; see `top`."""
+        batch = self._allowed(window).messages
+        for start in range(0, len(numbers), batch):
+            sent = numbers[start : start + batch]
+            await self._conversation.be_idle()
+            await self._conversation.send(*[commands.top(number) for number in sent])
+            for number in sent:
+                yield number, await self._header(number)
+
+    async def _header(self, number: int) -> bytes | None:
+        if not (await self._conversation.reply()).ok:
             return None
         header = bytearray()
         while isinstance(event := await self._conversation.next(), MessageOctets):

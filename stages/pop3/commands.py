@@ -13,6 +13,7 @@ from stages.errors import OurBug
 
 MAX_CAPA_LINES = 1_000
 MAX_LISTING_LINES = 1_000_000
+MAX_LISTING_OCTETS = 64 * 1024 * 1024
 MASK = b"***"
 CANCEL = b"*"  # RFC 5034 section 4: in place of a response
 _MAX_AUTH_OCTETS = 255  # RFC 5034 section 4: the whole line of an AUTH with an initial response
@@ -28,7 +29,8 @@ class Follow(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """One command line, without its CRLF. A listing of more than `max_lines` lines breaks the protocol.
+    """One command line, without its CRLF. A listing of more than `max_lines` lines, or of more
+    than `MAX_LISTING_OCTETS`, breaks the protocol.
 
     `takes_challenges`: before its reply the server may send lines that want a response (RFC 5034).
     """

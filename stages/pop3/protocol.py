@@ -22,7 +22,7 @@ from typing import assert_never
 from spool.safe_text import safe_text
 from stages.errors import OurBug, ProtocolViolation
 from stages.lines import LineBuffer
-from stages.pop3.commands import CANCEL, GREETING, Command, Follow, masked
+from stages.pop3.commands import CANCEL, GREETING, MAX_LISTING_OCTETS, Command, Follow, masked
 
 TERMINATOR = b"\r\n.\r\n"
 MAX_CHALLENGES = 6  # the longest mechanism has three
@@ -69,13 +69,15 @@ class MessageOctets:
 class MessageEnd:
     """The message is complete.
 
-    `octets` counts as RFC 1939 section 11 does: line ends as CRLF, the last one included, stuffed dots not.
+    `octets` counts as RFC 1939 section 11 does: line ends as CRLF, the last one included, stuffed dots not; `lines`
+    are the CRLFs among them.
     `has_unstuffed_dots`: a line began with a lone dot and went on. RFC 1939 section 3 has the client strip the first
     dot of every line, so it was stripped; but a server that stuffs does not send such a line, and one that does not
     stuff cannot be believed about the end either.
     """
 
     octets: int
+    lines: int
     has_unstuffed_dots: bool
 
 
@@ -211,8 +213,11 @@ class Pop3Protocol:
                 self._answer_is_complete()
                 return True
             self._lines += 1
+            self._octets += len(line)
             if self._lines > max_lines:
                 raise ProtocolViolation(f"a listing of more than {max_lines} lines", line)
+            if self._octets > MAX_LISTING_OCTETS:
+                raise ProtocolViolation(f"a listing of more than {MAX_LISTING_OCTETS} octets", line)
             events.append(ListingLine(line=line.removeprefix(b".")))
         return False
 
@@ -255,10 +260,11 @@ class Pop3Protocol:
         if len(data) != len(raw) and raw.count(b"\r\n.") != raw.count(b"\r\n.."):
             self._has_unstuffed_dots = True
         self._octets += len(data)
+        self._lines += data.count(b"\r\n")  # no CRLF is cut either: a CR at the end waits for what follows
         events.append(MessageOctets(data=data))
 
     def _end_message(self, events: list[Event]) -> None:
-        events.append(MessageEnd(octets=self._octets, has_unstuffed_dots=self._has_unstuffed_dots))
+        events.append(MessageEnd(octets=self._octets, lines=self._lines, has_unstuffed_dots=self._has_unstuffed_dots))
         self._answer_is_complete()
 
     def _answer_is_complete(self) -> None:

@@ -133,10 +133,10 @@ def uidl_item(line: bytes) -> tuple[int, bytes]:
     """Read `number unique-id`, from a listing or a reply to UIDL n.
 
     RFC 1939 section 7 allows 1 to 70 octets of 0x21 to 0x7E; servers send longer, emptier and odder ones. They are
-    kept as they are.
+    kept as they are, but for white space around them, which a status line loses too.
     """
-    number, _, unique_id = line.strip(b" ").partition(b" ")
-    return _number(number, line), unique_id.strip(b" ")
+    number, _, unique_id = line.strip().partition(b" ")
+    return _number(number, line), unique_id.strip()
 
 
 def enter(line: bytes, item: Callable[[bytes], tuple[int, _Value]], *, into: dict[int, _Value]) -> None:

@@ -1,8 +1,9 @@
 """Retrieve messages, several RETR in flight where the server allows it, and never out of step.
 
 In a pipelined window a stray line or an unstuffed dot would shift every later answer: message 7 would be stored as
-message 8, and 8 deleted. So each message is confirmed before anybody may keep it: its octets equal what LIST said, or
-a sentinel sent behind it, a question whose answer is known, comes back right.
+message 8, and 8 deleted. So each message is confirmed before anybody may keep it: its octets equal what LIST said, a
+line end counted as two octets or as one; or a sentinel sent behind it, a question whose answer is known, comes back
+right.
 
 **Invariants:** `MessageDone` is said only of a confirmed message, and only when no doubt is left about those before
 it. The next RETR of `ONE_BY_ONE` leaves after the confirmation of the last.
@@ -49,11 +50,15 @@ class Sentinel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrieval:
-    """One message to retrieve. `octets` is what LIST said, None where that was no figure."""
+    """One message to retrieve. `octets` is what LIST said, None where that was no figure.
+
+    `is_ambiguous`: other messages have as many, so that in a window they would not tell one from another.
+    """
 
     number: int
     octets: int | None
     sentinel: Sentinel | None = None
+    is_ambiguous: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,14 +66,19 @@ class Window:
     """How much may be asked for ahead.
 
     Another RETR leaves while fewer than `messages` and, by LIST, less than `octets` are outstanding; one always does.
-    With `sentinels` each RETR has its sentinel sent behind it. Without, it is asked only when the size differs, and
-    only when nothing else is outstanding: so always in `ONE_BY_ONE`.
+    With `sentinels` each RETR has its sentinel sent behind it. Without, those have that are ambiguous; and it is asked
+    when the size differs and nothing else is outstanding: so always in `ONE_BY_ONE`.
     """
 
     # The commands outstanding must fit into the socket's buffers: a server that is busy sending does not read.
     messages: int = 256
     octets: int = 16 * 1024 * 1024
     sentinels: bool = False
+
+    def sentinel_behind(self, request: Retrieval) -> Sentinel | None:
+        """The sentinel that is sent with a RETR, before its answer has come."""
+        is_due = self.sentinels or (request.is_ambiguous and self.messages > 1)
+        return request.sentinel if is_due else None
 
 
 ONE_BY_ONE = Window(messages=1)
@@ -138,7 +148,7 @@ async def retrieve(
         if not sent:
             await conversation.be_idle()
         if len(sent) <= window.messages // 2:
-            await _send(conversation, _top_up(waiting, sent, window=window), with_sentinels=window.sentinels)
+            await _send(conversation, _top_up(waiting, sent, window=window), window=window)
         async for event in _receive(conversation, sent.popleft(), window=window):
             yield event
 
@@ -173,19 +183,19 @@ def _top_up(waiting: _Waiting, sent: deque[Retrieval], *, window: Window) -> lis
     return added
 
 
-async def _send(conversation: Conversation, requests: list[Retrieval], *, with_sentinels: bool) -> None:
+async def _send(conversation: Conversation, requests: list[Retrieval], *, window: Window) -> None:
     lines: list[Command] = []
     for request in requests:
         lines.append(commands.retr(request.number))
-        if with_sentinels and request.sentinel is not None:
-            lines.append(request.sentinel.command)
+        if (sentinel := window.sentinel_behind(request)) is not None:
+            lines.append(sentinel.command)
     if lines:  # none fits while the octets outstanding fill the window
         await conversation.send(*lines)
 
 
 async def _receive(conversation: Conversation, request: Retrieval, *, window: Window) -> AsyncIterator[RetrievalEvent]:
     """Give one message, from its reply to its confirmation."""
-    sentinel_sent = request.sentinel if window.sentinels else None
+    sentinel_sent = window.sentinel_behind(request)
     reply = await conversation.reply()
     if not reply.ok:
         if sentinel_sent is not None:
@@ -211,7 +221,8 @@ async def _confirm(
 ) -> Confirmation:
     if end.has_unstuffed_dots:
         raise OutOfStep(request.number, "a line that begins with a dot was not stuffed")
-    if end.octets == request.octets:
+    # RFC 1939 section 11 wants CRLF counted as two octets; servers that store lines with LF alone tell the file's size.
+    if request.octets in (end.octets, end.octets - end.lines):
         return Confirmation.OCTETS
     if not sentinel_is_right:
         if request.sentinel is None or not conversation.is_idle:

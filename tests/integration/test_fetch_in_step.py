@@ -39,30 +39,37 @@ def mails(count: int) -> list[bytes]:
     return [mail(number) for number in range(count)]
 
 
-def test_the_first_window_has_a_sentinel_behind_each_retr_and_exact_sizes_save_them_later(
-    fetching: Fetching,
-) -> None:
-    provider = Provider(mails(5))
+def test_a_first_message_shows_what_sizes_are_worth_and_exact_ones_save_the_sentinels(fetching: Fetching) -> None:
+    provider = Provider([mail(number, "x" * number) for number in range(5)])
     fetching.poll(provider)
-    assert len(provider.said("UIDL")) == 1 + 5
+    assert provider.said("UIDL") == ["UIDL"]
     assert fetching.state().sizes_exact is True
-    for message in mails(3):
-        provider.deliver("sales", message)
+    assert fetching.events("SizesInexact") == []
+
+
+def test_sizes_that_are_equal_tell_nothing_in_a_window_and_need_sentinels(fetching: Fetching) -> None:
+    """An answer that slipped by one command would have the right size."""
+    provider = Provider([*mails(4), mail(5, "of another size")])
     fetching.poll(provider)
-    assert [line for line in provider.commands if line.startswith("UIDL")] == ["UIDL"]
+    # The first was asked for alone.
+    assert len(provider.said("UIDL")) == 1 + 3
+    assert sorted(fetching.contents()) == sorted([*mails(4), mail(5, "of another size")])
 
 
 @pytest.mark.parametrize("manners", [Manners(added_octets=3), Manners(added_octets=3, uidl=False)])
 def test_sizes_that_are_not_exact_keep_their_sentinels(fetching: Fetching, manners: Manners) -> None:
-    provider = Provider(mails(5), manners=manners)
-    for _ in range(2):
+    """Each message has its TOP too; once, and from then on before the RETRs of a window."""
+    provider = Provider(manners=manners)
+    for start in (0, 5):
+        for number in range(start, start + 5):
+            provider.deliver("sales", mail(number))
         fetching.poll(provider)
         verb = "UIDL" if manners.uidl else "LIST"
         assert len([line for line in provider.commands if line.startswith(verb + " ")]) == 5
-        provider.drop.messages = []
-        for message in mails(5):
-            provider.deliver("sales", message)
+        assert len([line for line in provider.commands if line.startswith("TOP ")]) == 5
+    assert sorted(fetching.contents()) == sorted(mails(10))
     assert fetching.state().sizes_exact is False
+    assert len(fetching.events("SizesInexact")) == 1
 
 
 def test_a_wrong_size_in_a_window_without_sentinels_costs_the_connection_and_no_message(fetching: Fetching) -> None:

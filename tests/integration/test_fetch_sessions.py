@@ -177,7 +177,7 @@ def test_after_three_breaks_a_message_stays_and_is_tried_once_a_day(fetching: Fe
     assert len(provider.said("RETR")) == 3
     assert len(fetching.events("MessageBroke")) == 3
     assert fetching.events("LeftBroken") == [
-        "left at the provider: UIDL 00000001 broke 3 sessions; it is tried once a day"
+        "left at the provider: UIDL 00000001 failed in 3 sessions; it is tried once a day"
     ]
     assert fetching.poll(provider).is_complete
     fetching.clock.advance(timedelta(days=1))

@@ -51,7 +51,7 @@ def with_custody(
             runtime = Runtime(default_settings(directory), spool, tenure=tenure, mode=Mode.ONCE)
             runtime.listen()
             admission = Counting(spool, tenure, fails_at=fails_at)
-            custody = Custody(runtime, admission, on_commit=lambda: None)
+            custody = Custody(runtime, admission, on_write=lambda: None)
             worker = asyncio.ensure_future(custody.run())
             try:
                 return await act(custody, admission)
