@@ -18,6 +18,7 @@ from stages.fetch.events import (
     ListingsDisagree,
     PlainTextLogin,
     PollFailed,
+    SessionBroke,
     SizesWait,
     UidlsDoubted,
     UidlsOdd,
@@ -28,7 +29,16 @@ from stages.runner import Runtime
 from stages.settings import AccountSettings, FetchSettings
 
 _SAID_AGAIN_AFTER = timedelta(days=1)
-_ONCE_A_DAY = (ListingsDisagree, PlainTextLogin, PollFailed, SizesWait, UidlsDoubted, UidlsOdd, WindowBroke)
+_ONCE_A_DAY = (
+    ListingsDisagree,
+    PlainTextLogin,
+    PollFailed,
+    SessionBroke,
+    SizesWait,
+    UidlsDoubted,
+    UidlsOdd,
+    WindowBroke,
+)
 # Some 10 ms of the spool thread.
 _UIDLS_AT_ONCE = 1000
 

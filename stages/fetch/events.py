@@ -219,6 +219,17 @@ class SizesInexact(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SessionBroke(Event):
+    """A session ended early, with no message in hand: what is in custody and not deleted yet is compared and deleted in
+    a later one.
+    """
+
+    level: ClassVar[Level] = Level.WARNING
+    says: ClassVar[str] = "a session ended early: {error}"
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WindowBroke(Event):
     """Nothing came any more, or the connection ended, with many messages asked for at once: one by one for a day."""
 

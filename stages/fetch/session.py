@@ -31,6 +31,7 @@ from stages.fetch.events import (
     ListingsDisagree,
     MailWasThere,
     PlainTextLogin,
+    SessionBroke,
     SizesWait,
     UidlsOdd,
     WindowBroke,
@@ -242,6 +243,8 @@ class Session:
             self._events.append(FellOutOfStep(account=self._account.name, error=str(error)))
         elif in_hand and self._is_windowed:
             self._tell_once_a_day(WindowBroke(account=self._account.name, error=str(error)))
+        elif error and not in_hand and self._listing is not None:
+            self._tell_once_a_day(SessionBroke(account=self._account.name, error=str(error)))
         # In a window nobody knows which message it was: one by one it will be found.
         broke = None if self._is_windowed else in_hand
         # Also after an error: the next session must find in the ledger what this one admitted.

@@ -209,7 +209,9 @@ async def _receive(conversation: Conversation, request: Retrieval, *, window: Wi
         raise OurBug(f"the end of a message was due, not {type(event).__name__}")
     if sentinel_sent is not None:
         await _check(conversation, request.number, sentinel=sentinel_sent)
-    confirmed_by = await _confirm(conversation, request, end=event, sentinel_is_right=sentinel_sent is not None)
+    # Where sizes are exact, one that is not is out of step even with the right sentinel behind it.
+    is_enough = sentinel_sent is not None and window.sentinels
+    confirmed_by = await _confirm(conversation, request, end=event, sentinel_is_enough=is_enough)
     if event.octets:
         yield MessageDone(number=request.number, octets=event.octets, confirmed_by=confirmed_by)
     else:
@@ -217,14 +219,14 @@ async def _receive(conversation: Conversation, request: Retrieval, *, window: Wi
 
 
 async def _confirm(
-    conversation: Conversation, request: Retrieval, *, end: MessageEnd, sentinel_is_right: bool
+    conversation: Conversation, request: Retrieval, *, end: MessageEnd, sentinel_is_enough: bool
 ) -> Confirmation:
     if end.has_unstuffed_dots:
         raise OutOfStep(request.number, "a line that begins with a dot was not stuffed")
     # RFC 1939 section 11 wants CRLF counted as two octets; servers that store lines with LF alone tell the file's size.
     if request.octets in (end.octets, end.octets - end.lines):
         return Confirmation.OCTETS
-    if not sentinel_is_right:
+    if not sentinel_is_enough:
         if request.sentinel is None or not conversation.is_idle:
             raise OutOfStep(request.number, f"{end.octets} octets came where LIST said {request.octets}")
         await conversation.send(request.sentinel.command)

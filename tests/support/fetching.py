@@ -47,10 +47,15 @@ class Provider(Pop3Server):
         session: type[Pop3Session] = Pop3Session,
         manners: Manners = HONEST,
         user: str = "sales",
+        tls_mode: TlsMode = TlsMode.NONE,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.kind = session
         self.user = user
-        super().__init__({user: ("secret", messages)}, manners, session=cast(type[Pop3Session], self._new_session))
+        self.tls_mode = tls_mode
+        super().__init__(
+            {user: ("secret", messages)}, manners, tls=tls, session=cast(type[Pop3Session], self._new_session)
+        )
 
     @property
     def drop(self) -> Maildrop:
@@ -79,6 +84,46 @@ class Provider(Pop3Server):
         offered_tls: ssl.SSLContext | None,
     ) -> Pop3Session:
         return self.kind(maildrops, manners, challenge=challenge, offered_tls=offered_tls)
+
+    async def _converse(
+        self, session: Pop3Session, *, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        outlet = cast(asyncio.StreamWriter, Outlet(session, writer))
+        await super()._converse(session, reader=reader, writer=outlet)
+
+
+class Outlet:
+    """How the octets of a session leave: at once, or as the session's kind has it.
+
+    `DRIPS`: octet by octet, with the client's turn in between. `ENDLESS`: what it holds is sent for ever behind an
+    answer that `is_endless`.
+    """
+
+    def __init__(self, session: Pop3Session, writer: asyncio.StreamWriter) -> None:
+        self._session = session
+        self._writer = writer
+        self._held = b""
+
+    def write(self, octets: bytes) -> None:
+        if getattr(self._session, "DRIPS", False) and self._session.commands:
+            self._held += octets
+        else:
+            self._writer.write(octets)
+
+    async def drain(self) -> None:
+        held, self._held = self._held, b""
+        for start in range(len(held)):
+            self._writer.write(held[start : start + 1])
+            await self._writer.drain()
+            await asyncio.sleep(0)
+        await self._writer.drain()
+        while getattr(self._session, "is_endless", False):
+            self._writer.write(self._session.ENDLESS)  # type: ignore[attr-defined]  # what is endless has it
+            await self._writer.drain()
+            await asyncio.sleep(0)
+
+    async def start_tls(self, context: ssl.SSLContext) -> None:
+        await self._writer.start_tls(context)
 
 
 class Fetching:
@@ -144,7 +189,7 @@ class Fetching:
             plain,
             host="127.0.0.1",
             port=provider.port,
-            tls=TlsMode.NONE,
+            tls=provider.tls_mode,
             leave_on_server=self.leave,
             password=self.passwords.get(provider.user, plain.password),
         )
@@ -156,12 +201,12 @@ class Fetching:
             found = list(connection.execute(query).scalars())
         return [message(self.spool, queue_id) for queue_id in found]
 
-    def contents(self) -> list[bytes]:
-        """The octets of all messages in custody."""
+    def contents(self, name: str | None = None) -> list[bytes]:
+        """The octets of all messages in custody, or of those of one account."""
         return [
             b"".join(read_message(found.stored.path, found.stored.place))
             for found in self.messages()
-            if found.stored is not None
+            if found.stored is not None and name in (None, found.account)
         ]
 
     def state(self, name: str = "sales") -> AccountState:

@@ -158,3 +158,71 @@ class StallsInRetrievals(Pop3Session):
     def retr(self, argument: str) -> bytes:
         reply = super().retr(argument)
         return reply[: len(reply) // 2]
+
+
+class SaysAtFirst(Pop3Session):
+    """Something else listens at the port, and says `FIRST`."""
+
+    FIRST = b""
+
+    def greeting(self) -> bytes:
+        return self.FIRST
+
+
+def says_at_first(octets: bytes) -> type[Pop3Session]:
+    """A server that greets with these octets."""
+    return type("Says", (SaysAtFirst,), {"FIRST": octets})
+
+
+class EndlessLine(Pop3Session):
+    """The status line to STAT never ends."""
+
+    ENDLESS = b"9" * 4096
+    is_endless = False
+
+    def stat(self, argument: str) -> bytes:
+        self.is_endless = True
+        return b"+OK 3 "
+
+
+class EndlessList(Pop3Session):
+    """The answer to LIST never ends."""
+
+    ENDLESS = (b"1 120 " + b"x" * 8000 + b"\r\n") * 16
+    is_endless = False
+
+    def list_(self, argument: str) -> bytes:
+        self.is_endless = True
+        return self.ok(b"listing")
+
+
+class EndlessCapabilities(Pop3Session):
+    """The answer to CAPA never ends."""
+
+    ENDLESS = b"SASL PLAIN\r\n" * 100
+    is_endless = False
+
+    def capa(self, argument: str) -> bytes:
+        self.is_endless = True
+        return self.ok(b"capabilities")
+
+
+class RefusesStls(Pop3Session):
+    """STLS is offered and refused."""
+
+    def stls(self, argument: str) -> bytes:
+        return self.err(b"TLS is not available")
+
+
+class NoTlsBehindStls(Pop3Session):
+    """The +OK to STLS is followed by no handshake: the next thing the server says is text."""
+
+    ENDLESS = b"220 what did you say?\r\n"
+    is_endless = False
+
+    def stls(self, argument: str) -> bytes:
+        return self.ok(b"begin TLS")
+
+    def answer(self, line: bytes) -> bytes:
+        self.is_endless = not line.isascii()  # a ClientHello
+        return super().answer(line)
