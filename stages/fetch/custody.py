@@ -49,9 +49,11 @@ class Custody:
         self._news.set()
         return receipt
 
-    async def open_large(self, origin: Origin, *, objection: Reason | None) -> LargeWriter:
-        """Start a large message."""
-        return await self.in_spool(lambda: self._admission.open_large(origin, objection=objection))
+    async def open_large(
+        self, origin: Origin, *, objection: Reason | None, hold: Callable[[LargeWriter], None]
+    ) -> None:
+        """Start a large message; `hold` takes its writer even when the caller is cancelled, so that none is lost."""
+        await self.in_spool(lambda: hold(self._admission.open_large(origin, objection=objection)))
 
     async def in_spool(self, step: Callable[[], _T]) -> _T:
         """Take a durable step in the spool thread; raises SpoolFailed."""

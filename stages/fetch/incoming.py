@@ -39,7 +39,7 @@ class Incoming:
         self.octets += len(data)
         self._held_octets += len(data)
         if self._writer is None and self._held_octets > LARGE_OCTETS:
-            self._writer = await self._custody.open_large(self.origin, objection=self._objection)
+            await self._custody.open_large(self.origin, objection=self._objection, hold=self._hold)
         if self._writer is not None and self._held_octets > _PIECE_OCTETS:
             await self._write(self._writer)
 
@@ -66,6 +66,9 @@ class Incoming:
         writer, self._writer = self._writer, None
         if writer is not None:
             await self._custody.in_spool(writer.discard)
+
+    def _hold(self, writer: LargeWriter) -> None:
+        self._writer = writer
 
     async def _write(self, writer: LargeWriter) -> None:
         piece = b"".join(self._held)

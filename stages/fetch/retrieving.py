@@ -371,6 +371,8 @@ class Retrieving:
                 told = "no figure" if message.octets is None else str(message.octets)
                 self.tally.events.append(SizesInexact(account=account, told=told, came=done.octets))
             self.tally.sizes_exact = False
+        elif done.confirmed_by is Confirmation.LINES:
+            self.tally.sizes_exact = False
         elif self.tally.sizes_exact is None:
             self.tally.sizes_exact = True
 

@@ -1,9 +1,8 @@
 """Retrieve messages, several RETR in flight where the server allows it, and never out of step.
 
 In a pipelined window a stray line or an unstuffed dot would shift every later answer: message 7 would be stored as
-message 8, and 8 deleted. So each message is confirmed before anybody may keep it: its octets equal what LIST said, a
-line end counted as two octets or as one; or a sentinel sent behind it, a question whose answer is known, comes back
-right.
+message 8, and 8 deleted. So each message is confirmed before anybody may keep it: its octets equal what LIST said, or
+a sentinel sent behind it, a question whose answer is known, comes back right.
 
 **Invariants:** `MessageDone` is said only of a confirmed message, and only when no doubt is left about those before
 it. The next RETR of `ONE_BY_ONE` leaves after the confirmation of the last.
@@ -88,6 +87,11 @@ class Confirmation(Enum):
     """Why a message is believed to be the one that was asked for, and whole."""
 
     OCTETS = "octets"
+    LINES = "lines"
+    """LIST counts a line end as one octet, as a file has it that ends its lines in LF (RFC 1939 section 11 wants two).
+
+    Believed where nothing else is outstanding: in a window two sizes may differ by just that.
+    """
     SENTINEL = "sentinel"
 
 
@@ -209,24 +213,22 @@ async def _receive(conversation: Conversation, request: Retrieval, *, window: Wi
         raise OurBug(f"the end of a message was due, not {type(event).__name__}")
     if sentinel_sent is not None:
         await _check(conversation, request.number, sentinel=sentinel_sent)
-    # Where sizes are exact, one that is not is out of step even with the right sentinel behind it.
-    is_enough = sentinel_sent is not None and window.sentinels
-    confirmed_by = await _confirm(conversation, request, end=event, sentinel_is_enough=is_enough)
+    confirmed_by = await _confirm(conversation, request, end=event, window=window)
     if event.octets:
         yield MessageDone(number=request.number, octets=event.octets, confirmed_by=confirmed_by)
     else:
         yield MessageEmpty(number=request.number)
 
 
-async def _confirm(
-    conversation: Conversation, request: Retrieval, *, end: MessageEnd, sentinel_is_enough: bool
-) -> Confirmation:
+async def _confirm(conversation: Conversation, request: Retrieval, *, end: MessageEnd, window: Window) -> Confirmation:
     if end.has_unstuffed_dots:
         raise OutOfStep(request.number, "a line that begins with a dot was not stuffed")
-    # RFC 1939 section 11 wants CRLF counted as two octets; servers that store lines with LF alone tell the file's size.
-    if request.octets in (end.octets, end.octets - end.lines):
+    if end.octets == request.octets:
         return Confirmation.OCTETS
-    if not sentinel_is_enough:
+    if window.messages == 1 and end.octets - end.lines == request.octets:
+        return Confirmation.LINES
+    # Where sizes are exact, one that is not is out of step even with the right sentinel behind it.
+    if not window.sentinels or request.sentinel is None:
         if request.sentinel is None or not conversation.is_idle:
             raise OutOfStep(request.number, f"{end.octets} octets came where LIST said {request.octets}")
         await conversation.send(request.sentinel.command)

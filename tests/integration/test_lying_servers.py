@@ -1,6 +1,6 @@
 """Servers that lie: whatever they do, each message is delivered once, still at the provider, or in Badmail.
 
-Each row of the tables is one behaviour: an odd server, and the events that say what it did. `tests.support.lying` checks
+Each row of the tables is one behaviour: an odd server, and the events that say what it did. `tests.support.lying` asks
 of each the whole sentence: conservation, no DELE without a receipt, nothing forged in custody, the next account polled
 on time, these events and no others; and in the end, with the server come to its senses, each message delivered once.
 What bounds memory is in tests/unit/stages/pop3/test_bounds.py.
@@ -8,17 +8,16 @@ What bounds memory is in tests/unit/stages/pop3/test_bounds.py.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from pipeline.demo.pop3_server import Deletion, Manners, StoredMessage
-from spool.envelope import Uidl
-from spool.layout import Stage
-from spool.ledger import Ledger
-from spool.staging import open_journal
+from pipeline.demo.pop3_server import Deletion, Manners, Pop3Session, StoredMessage
+from stages.runner import Mode
 from stages.settings import TlsMode
 from tests.support.fetching import Fetching, Provider, mail
 from tests.support.lying import MAILS, Lie, Trial
@@ -93,6 +92,7 @@ from tests.support.odd_retrievals import (
 STARTTLS = TlsMode.STARTTLS
 PLAIN = Manners(pipelining=False)
 INEXACT = Manners(added_octets=3)
+SOON = timedelta(seconds=0.4)
 ALIKE = (mail(1), mail(2), mail(3))  # of one size
 
 
@@ -173,7 +173,7 @@ RETRIEVALS = {
         session=CutsShort, events={"FellOutOfStep": 1, "MessageDoubted": 1, "FoundAgain": 1}
     ),
     "half of it, properly ended, one by one": Lie(session=CutsShort, manners=PLAIN, events={"MessageDoubted": 1}),
-    "without end": Lie(session=EndlessRetr, session_timeout=timedelta(seconds=0.5), events=CUT),
+    "without end": Lie(session=EndlessRetr, session_timeout=timedelta(seconds=1.5), events=CUT),
     "without end, and fast": Lie(
         session=EndlessFlood,
         limit_octets=2_000_000,
@@ -191,7 +191,7 @@ RETRIEVALS = {
         session=NeverStuffs, events={"FellOutOfStep": 1, "MessageBroke": 1, "FoundAgain": 1, "PollFailed": 1}
     ),
     "bare LF, bare CR, NUL, dots": Lie(mails=(mail(1, "a\n.\nb\r.\rc\r\n..\r\n.x\0\n.\r\n"), b"\r\nx", b"no end")),
-    "a line of 50 MB": Lie(mails=(mail(1), mail(2, "x" * 50_000_000), mail(3)), session_timeout=timedelta(seconds=60)),
+    "a line of 50 MB": Lie(mails=(mail(1), mail(2, "x" * 50_000_000), mail(3))),
     "-ERR to one RETR": Lie(manners=Manners(refused_retrievals=frozenset({2})), events={"RetrievalRefused": 1}),
 }
 
@@ -254,16 +254,18 @@ HANG_UPS = {
     13: {},
 }
 CONDUCT = {
-    "input thrown away": Lie(session=ThrowsAwayInput, polls=2, events={"WindowBroke": 1, "FoundAgain": 1}),
+    "input thrown away": Lie(
+        session=ThrowsAwayInput, timeout=SOON, polls=2, events={"WindowBroke": 1, "FoundAgain": 1}
+    ),
     "input thrown away, sizes alike": Lie(
-        session=ThrowsAwayInput, mails=ALIKE, polls=2, events={"WindowBroke": 1, "FoundAgain": 1}
+        session=ThrowsAwayInput, mails=ALIKE, timeout=SOON, polls=2, events={"WindowBroke": 1, "FoundAgain": 1}
     ),
     **{
         f"hangs up after {count} commands": Lie(manners=Manners(hang_up_after=count), events=events)
         for count, events in HANG_UPS.items()
     },
     "one octet at a time": Lie(session=Drips),
-    "silent": Lie(session=SilentAfterLogin, events=GAVE_UP),
+    "silent": Lie(session=SilentAfterLogin, timeout=SOON, events=GAVE_UP),
     "endless greeting": Lie(session=says_at_first(b"+OK " + b"x" * 100_000), events=GAVE_UP),
     "endless line": Lie(session=EndlessLine, events=GAVE_UP),
     "endless line, all at once": Lie(session=RepliesTooLong, events=GAVE_UP),
@@ -273,8 +275,8 @@ CONDUCT = {
     "IMAP": Lie(session=says_at_first(b"* OK IMAP4rev1 ready\r\n"), events=GAVE_UP),
     "SSH": Lie(session=says_at_first(b"SSH-2.0-OpenSSH_9.2\r\n"), events=GAVE_UP),
     "HTTP": Lie(session=says_at_first(b"HTTP/1.1 400 Bad Request\r\n\r\n"), events=GAVE_UP),
-    "TLS": Lie(session=says_at_first(b"\x15\x03\x01\0\x02\x02\x46"), events=GAVE_UP),
-    "nothing": Lie(session=says_at_first(b""), events=GAVE_UP),
+    "TLS": Lie(session=says_at_first(b"\x15\x03\x01\0\x02\x02\x46"), timeout=SOON, events=GAVE_UP),
+    "nothing": Lie(session=says_at_first(b""), timeout=SOON, events=GAVE_UP),
     "STLS refused": Lie(session=RefusesStls, tls_mode=STARTTLS, offers_tls=True, events=GAVE_UP),
     "STLS missing": Lie(tls_mode=STARTTLS, events=GAVE_UP),
     "garbage behind STLS": Lie(session=NoTlsBehindStls, tls_mode=STARTTLS, offers_tls=True, events=GAVE_UP),
@@ -331,17 +333,27 @@ def test_what_a_scanner_adds_on_the_way_makes_no_other_message(tmp_path: Path) -
     assert len(fetching.events("SizesInexact")) == 1
 
 
-def test_of_100_000_kept_messages_only_the_listings_are_asked_for(tmp_path: Path) -> None:
-    """A poll that finds one new message takes the listings and that message, and no more."""
+def test_of_100_000_messages_a_session_takes_as_many_as_it_may_and_the_next_account_does_not_wait(
+    tmp_path: Path,
+) -> None:
+    stop: list[Callable[[], None]] = []
+
+    class StopsAtQuit(Pop3Session):
+        def quit(self, argument: str) -> bytes:
+            stop[0]()
+            return super().quit(argument)
+
+    async def run() -> None:
+        async with fetching.working(crowded, honest, mode=Mode.ONCE) as (runtime, work):
+            stop.append(runtime.stopping.set)
+            await work
+
     fetching = Fetching(tmp_path)
-    fetching.leave = None
-    provider = Provider()
-    provider.drop.messages = [StoredMessage(uidl=b"%06d" % number, content=MAILS[0]) for number in range(100_000)]
-    ledger = Ledger(fetching.spool, open_journal(fetching.spool, Stage.FETCH))
-    ledger.adopt("sales", [Uidl(message.uidl) for message in provider.drop.messages])
-    provider.deliver("sales", mail(7))
-    for _ in range(2):
-        fetching.poll(provider)
-    assert fetching.contents() == [mail(7)]
-    assert [len(session.commands) for session in provider.sessions] == [7, 6]
-    assert len(provider.drop.messages) == 100_001
+    fetching.fetch(max_messages_per_session=5)
+    crowded, honest = Provider(session=StopsAtQuit), Provider(MAILS, user="honest")
+    crowded.drop.messages = [StoredMessage(uidl=b"%06d" % number, content=mail(number)) for number in range(100_000)]
+    asyncio.run(run())
+    assert fetching.contents("sales") == [mail(number) for number in range(5)]
+    assert len(crowded.drop.messages) == 100_000 - 5
+    assert [line for line in crowded.commands if line.startswith("DELE")] == [f"DELE {n}" for n in (5, 4, 3, 2, 1)]
+    assert fetching.contents("honest") == list(MAILS)

@@ -53,8 +53,8 @@ class Lie:
     offers_tls: bool = False
     lasts: bool = False
     limit_octets: int = 100_000_000
-    timeout: timedelta = timedelta(seconds=0.4)
-    session_timeout: timedelta = timedelta(seconds=8)
+    timeout: timedelta = timedelta(seconds=20)
+    session_timeout: timedelta = timedelta(seconds=60)
 
 
 class Trial:
@@ -95,7 +95,7 @@ class Trial:
         if not self.lie.lasts:
             self.provider.kind, self.provider.manners = self._watched(Pop3Session), Manners()
             self.provider.tls_mode = TlsMode.NONE
-        for _ in range(3):
+        for _ in range(2):
             self.fetching.clock.advance(timedelta(days=2))
             self.fetching.poll(self.provider, mode=Mode.DRAIN)
             self.see()

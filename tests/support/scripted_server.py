@@ -1,14 +1,16 @@
 """A server that says what a script says: for wire behaviour that no well-behaved server shows.
 
 A script is text. Its first line, a comment, says why it exists. `S: ` lines are sent, `C: ` lines are expected; both
-stand for one line with its CRLF. `S> ` sends exactly what is written, without a CRLF. `\\r \\n \\0 \\t \\\\ \\xNN`
-are escapes. Other lines:
+stand for one line with its CRLF. `S> ` sends exactly what is written, without a CRLF. `S*9: ` and `S*9> ` send it nine
+times, `{n}` in it being 1 to 9. `\\r \\n \\0 \\t \\\\ \\xNN` are escapes. Other lines:
 
     # ...      a comment
     STARTTLS   the server side of a TLS handshake, with the context that was given
     CUT        the connection is aborted
+    NOISE      octets that are no TLS record, once something has come that may be a handshake
     ANYTHING   a line of the client's, whatever it says: for what has a random part
     SILENT     nothing more is said; the client must hang up without another word
+    NEXT       what follows is for the next connection
 
 At the end of the script the connection is closed. A client that hangs up where a `C: ` line is due fails the test.
 It knows no protocol: it serves POP3 and SMTP alike.
@@ -28,6 +30,7 @@ from typing import assert_never
 
 PATIENCE_SECONDS = 10.0
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|(.))")
+_SAYS = re.compile(r"S(?:\*(\d+))?([:>])")
 _SIMPLE_ESCAPES = {"r": "\r", "n": "\n", "0": "\0", "t": "\t", "\\": "\\"}
 
 
@@ -36,6 +39,7 @@ class Step(Enum):
     EXPECT = "C"
     STARTTLS = "STARTTLS"
     CUT = "CUT"
+    NOISE = "NOISE"
     ANYTHING = "ANYTHING"
     SILENT = "SILENT"
 
@@ -58,10 +62,16 @@ def parse(script: str) -> tuple[Line, ...]:
 
 
 def load(path: Path) -> tuple[Line, ...]:
-    script = path.read_text(encoding="utf-8")
-    if not script.startswith("# "):
+    (script,) = load_all(path)
+    return script
+
+
+def load_all(path: Path) -> list[tuple[Line, ...]]:
+    """The scripts of a file, one for each connection."""
+    text = path.read_text(encoding="utf-8")
+    if not text.startswith("# "):
         raise ValueError(f"{path}: the first line must say why the dialogue exists")
-    return parse(script)
+    return [parse(script) for script in text.split("\nNEXT\n")]
 
 
 class ScriptedServer:
@@ -127,6 +137,10 @@ class ScriptedServer:
                     if self._tls is None:
                         raise ValueError("a script with STARTTLS and no TLS context")
                     await writer.start_tls(self._tls)
+                case Step.NOISE:
+                    await reader.read(1)
+                    writer.write(b"220 what did you say?\r\n")
+                    await writer.drain()
                 case Step.CUT:
                     writer.transport.abort()
                     return
@@ -147,20 +161,22 @@ class ScriptedServer:
 
 
 def _lines(script: str) -> Iterator[Line]:
-    said = b""
+    said = bytearray()
     for text in script.split("\n"):
         keyword, _, rest = text.partition(" ")
-        if keyword in ("S:", "S>"):
-            said += _unescaped(rest) + (b"\r\n" if keyword == "S:" else b"")
+        if (found := _SAYS.fullmatch(keyword)) is not None:
+            end = b"\r\n" if found[2] == ":" else b""
+            for number in range(1, int(found[1] or 1) + 1):
+                said += _unescaped(rest.replace("{n}", str(number)) if found[1] else rest) + end
             continue
         if not text.strip() or text.startswith("#"):
             continue
         if said:
-            yield Line(Step.SEND, said)
-            said = b""
+            yield Line(Step.SEND, bytes(said))
+            said.clear()
         yield Line(Step.EXPECT, _unescaped(rest) + b"\r\n") if keyword == "C:" else Line(Step(text.strip()))
     if said:
-        yield Line(Step.SEND, said)
+        yield Line(Step.SEND, bytes(said))
 
 
 def _unescaped(text: str) -> bytes:
