@@ -234,7 +234,9 @@ class WindowBroke(Event):
     """Nothing came any more, or the connection ended, with many messages asked for at once: one by one for a day."""
 
     level: ClassVar[Level] = Level.WARNING
-    says: ClassVar[str] = "PIPELINING is offered and does not work ({error}); going on one by one for a day"
+    says: ClassVar[str] = (
+        "the session broke with many messages asked for at once ({error}): going on one by one for a day"
+    )
     error: str
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from spool.events import Event
 from spool.opening import Spool
 from spool.route import RouteState
+from stages.errors import TryLater
 from stages.fetch.events import FetchPaused, FetchResumed
 from stages.fetch.plan import Limit
 
@@ -27,6 +28,10 @@ def limit_of(configured_octets: int | None, route: RouteState) -> Limit:
 def has_answered(route: RouteState, *, since: datetime) -> bool:
     """Whether the relay told its SIZE, or could not be reached, in this run; all stages start at about one time."""
     return any(at is not None and at > since - _ANSWER_IS_FRESH for at in (route.size_known_at, route.closed_at))
+
+
+class DiskNearlyFull(TryLater):
+    """There is no room for the rest of a message; no server is to blame."""
 
 
 class DiskRoom:

@@ -22,11 +22,11 @@ from spool.ledger import Entry
 from spool.queue_id import new_queue_id
 from spool.safe_text import safe_text
 from spool.segments import LARGE_OCTETS
-from stages.errors import TryLater
 from stages.fetch.desk import Desk, Order
 from stages.fetch.events import RetrievalRefused, SizesInexact, UidlReused
 from stages.fetch.had import Had
 from stages.fetch.incoming import Incoming
+from stages.fetch.limits import DiskNearlyFull
 from stages.fetch.plan import Listed, Memory, Plan, Wanted, used
 from stages.fetch.proof import Head, head_of, objection
 from stages.fetch.twins import Twin, Twins
@@ -328,14 +328,17 @@ class Retrieving:
         return objection(shown, came, octets=incoming.octets, told=message.octets, others=self._sizes.keys())
 
     def _check_growth(self, message: Listed, incoming: Incoming) -> None:
-        """Give up a message that has no end: one that outgrows what LIST said, and the limit, or the disk."""
+        """Give up a message that has no end: one that outgrows what LIST said, and then the limit or the disk."""
         if not incoming.is_large:
             return
         limit, told = self._order.rules.limit.octets, message.octets or 0
-        if limit is not None and incoming.octets > max(limit, 2 * told + LARGE_OCTETS) and not self._asked[0].objection:
-            raise OutOfStep(message.number, f"more than {limit} octets, the limit, came where LIST said {told}")
+        if incoming.octets > 2 * told + LARGE_OCTETS:
+            if limit is not None and incoming.octets > limit and not self._asked[0].objection:
+                raise OutOfStep(message.number, f"more than the limit of {limit} octets came where LIST said {told}")
+            if not self._desk.has_room():
+                raise OutOfStep(message.number, f"the disk is nearly full of what came where LIST said {told}")
         if not self._desk.has_room():
-            raise TryLater(f"the disk is nearly full: message {message.number} was given up")
+            raise DiskNearlyFull(f"the disk is nearly full: message {message.number} was given up for now")
 
     async def _settle_twins(self) -> None:
         """Let TOP say whether equal messages are as many messages; what is true is asked for again, and taken."""

@@ -36,6 +36,7 @@ from stages.fetch.events import (
     UidlsOdd,
     WindowBroke,
 )
+from stages.fetch.limits import DiskNearlyFull
 from stages.fetch.listing import listed, oddity
 from stages.fetch.notebook import Deletions, Ending, Notebook
 from stages.fetch.plan import Facts, Key, Listed, Plan, Step, Wanted, decide
@@ -237,7 +238,7 @@ class Session:
 
     async def _conclude(self, error: StageError | None) -> Report:
         tally = self._tally
-        in_hand = tally.in_hand if error else None
+        in_hand = tally.in_hand if error and not isinstance(error, DiskNearlyFull) else None
         fell_out = isinstance(error, PeerBroke) and in_hand is not None and self._is_windowed
         if fell_out:
             self._events.append(FellOutOfStep(account=self._account.name, error=str(error)))

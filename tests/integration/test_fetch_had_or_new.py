@@ -1,4 +1,31 @@
-"""Had or new: whatever a server does with its UIDLs, no message is lost and none is admitted twice."""
+"""Had or new: whatever a server does with its UIDLs, no message is lost and none is admitted twice.
+
+The rules of ARCHITECTURE.md's ledger, sentence by sentence, and the tests that hold them (those marked (s) are in
+test_fetch_sessions.py, (i) in test_fetch_in_step.py, (l) in test_lying_servers.py):
+
+- Every DELE of a message that was not downloaded in its session is preceded, before the session's first DELE, by TOP n 0
+  or by RETR: `test_whatever_is_compared_is_compared_before_the_first_dele`, `test_a_large_message_is_compared_by_its_header`.
+- Deletion was asked for and did not happen, or was never sent; the same message is there: it is deleted:
+  `test_a_deletion_that_did_not_happen_...`. Another message of that UIDL and size: it is new:
+  `test_another_message_under_a_known_uidl_is_new_mail`. Age reached: `test_a_kept_message_is_deleted_when_its_age_...`.
+- Adopted UIDLs are never deleted unread: `test_an_adopted_uidl_is_neither_fetched_nor_deleted_unread`,
+  `test_an_adopted_message_whose_age_is_reached_is_read_before_it_is_deleted`.
+- A listing in which every UIDL equals its number is doubted: `test_numbers_as_uidls_do_not_hide_new_mail`.
+- Fields that servers rewrite make no mail new: `test_a_read_mark_does_not_make_old_mail_new`.
+- Without UIDL content decides, and nothing can be left: the tests `test_without_uidls_...`.
+- The count did not fall by what QUIT confirmed: `test_deletions_that_the_count_does_not_show_are_a_doubt`.
+- Kept UIDLs vanish while mail is there: `test_a_user_who_deletes_kept_mail_elsewhere_...`,
+  `test_uidls_changed_overnight_by_the_provider_deliver_nothing_of_1_000_kept_messages_again`; new UIDLs each session:
+  `test_uidls_that_change_each_session_bring_nothing_twice`.
+- Comparing goes on over as many sessions as it takes, where the last one stopped, and does not count to the limit of a
+  session: `test_a_round_of_comparing_goes_on_...`, `test_what_is_compared_does_not_count_to_the_limit_of_a_session`.
+- Compared entries get their present UIDL, vanished ones stay: the test of the 1,000, and
+  `test_what_vanished_is_noted_for_the_ledger_to_forget`.
+- Two equal messages, under one UIDL and under two, are two: the tests `test_equal_messages_...`.
+- A maildrop listed empty once and full again: `test_a_maildrop_listed_empty_once_and_full_again_brings_nothing_twice`.
+- A drain is done when a round admits nothing; a message that broke a session comes last, and stays after three: (s).
+- An empty or cut RETR is an error of that message: (i), (l). Another message than was asked for: (l).
+"""
 
 from __future__ import annotations
 
@@ -242,15 +269,17 @@ def test_uidls_that_change_each_session_bring_nothing_twice(
     assert sorted(fetching.contents()) == sorted(mails(8))
 
 
-def test_uidls_changed_overnight_deliver_nothing_again(fetching: Fetching) -> None:
+def test_uidls_changed_overnight_by_the_provider_deliver_nothing_of_1_000_kept_messages_again(
+    fetching: Fetching,
+) -> None:
     """Known kept UIDLs vanished while mail is there: compared by content, over as many sessions as it takes."""
-    provider = Provider(mails(40))
+    provider = Provider(mails(1000))
     fetching.leave = None
     fetching.poll(provider)
     renamed = [StoredMessage(uidl=b"new-" + kept.uidl, content=kept.content) for kept in provider.drop.messages]
     provider.drop.messages = [*renamed, StoredMessage(uidl=b"fresh", content=mail(99))]
     fetching.poll(provider, mode=Mode.DRAIN)
-    assert len(fetching.contents()) == 41
+    assert len(fetching.contents()) == 1001
     assert fetching.state().doubt_round == 0
     assert {entry.uidl.octets for entry in Ledger(fetching.spool).entries("sales")} == {
         message.uidl for message in provider.drop.messages
@@ -279,16 +308,68 @@ def test_a_round_of_comparing_goes_on_where_the_last_session_stopped(fetching: F
     assert len(fetching.contents()) == 25
 
 
-def test_a_maildrop_listed_empty_once_and_full_again_brings_nothing_twice(fetching: Fetching) -> None:
-    provider = Provider(mails(5))
-    fetching.leave = None
+@pytest.mark.parametrize(("leave", "retrievals"), [(None, 5), (timedelta(0), 10)])
+def test_a_maildrop_listed_empty_once_and_full_again_brings_nothing_twice(
+    fetching: Fetching, leave: timedelta | None, retrievals: int
+) -> None:
+    """Kept messages are not even asked for; those that should have gone are compared, and go."""
+    provider = Provider(mails(5), session=ForgetsDeletions)
+    fetching.leave = leave
     fetching.poll(provider)
     full, provider.drop.messages = provider.drop.messages, []
     fetching.poll(provider)
     provider.drop.messages = full
+    provider.kind = Pop3Session
     fetching.poll(provider)
     assert len(fetching.contents()) == 5
-    assert len(provider.said("RETR")) == 5
+    assert len(provider.said("RETR")) == retrievals
+    assert len(provider.drop.messages) == (0 if leave == timedelta(0) else 5)
+
+
+def test_whatever_is_compared_is_compared_before_the_first_dele(fetching: Fetching) -> None:
+    """A server that renumbers after a DELE must not be asked about a number behind one."""
+    provider = Provider([mail(1), mail(2, LARGE_BODY), mail(3)], session=CutAtDele)
+    fetching.poll(provider)
+    provider.kind = Pop3Session
+    provider.deliver("sales", mail(4))
+    fetching.poll(provider)
+    verbs = [line.split(" ")[0] for line in provider.commands]
+    assert verbs.count("TOP") == 1
+    assert verbs.count("RETR") == 3
+    assert verbs.count("DELE") == 4
+    assert verbs.index("DELE") > max(at for at, verb in enumerate(verbs) if verb in {"TOP", "RETR"})
+
+
+def test_deletions_that_the_count_does_not_show_are_a_doubt(fetching: Fetching) -> None:
+    """QUIT confirmed them, kept messages are there, and the maildrop holds as many as before."""
+    provider = Provider(mails(3), session=ForgetsDeletions)
+    fetching.leave = timedelta(days=14)
+    fetching.poll(provider)
+    fetching.clock.advance(timedelta(days=10))
+    provider.deliver("sales", mail(3))
+    fetching.poll(provider)
+    fetching.clock.advance(timedelta(days=5))
+    fetching.poll(provider)  # the first three are old enough, and their deletion is confirmed
+    fetching.poll(provider)
+    assert fetching.events("UidlsDoubted") == [
+        "UIDLs are doubted (the count did not fall by the confirmed deletions): all messages are compared by content"
+    ]
+    assert fetching.contents() == mails(4)
+
+
+def test_what_is_compared_does_not_count_to_the_limit_of_a_session(fetching: Fetching) -> None:
+    provider = Provider(mails(10))
+    fetching.leave = None
+    fetching.poll(provider)
+    provider.drop.messages = [
+        StoredMessage(uidl=b"new-" + kept.uidl, content=kept.content) for kept in provider.drop.messages
+    ]
+    fetching.fetch(max_messages_per_session=3)
+    provider.sessions.clear()
+    fetching.poll(provider)
+    asked = [sum(line.startswith("RETR") for line in session.commands) for session in provider.sessions]
+    assert asked[0] == 10
+    assert fetching.contents() == mails(10)
 
 
 def test_kept_messages_are_fetched_once_and_nothing_is_sent_for_them_again(fetching: Fetching) -> None:
@@ -335,6 +416,22 @@ def test_an_adopted_uidl_is_neither_fetched_nor_deleted_unread(fetching: Fetchin
     assert "DELE 1" not in provider.commands
     fetching.poll(provider)
     assert provider.drop.messages == []
+    assert fetching.contents() == []
+
+
+def test_an_adopted_message_whose_age_is_reached_is_read_before_it_is_deleted(fetching: Fetching) -> None:
+    """Read in one session, compared and deleted in the next: what was never seen is deleted by no guess."""
+    provider = Provider()
+    provider.put(b"old", mail(1))
+    fetching.leave = timedelta(days=14)
+    Ledger(fetching.spool, open_journal(fetching.spool, Stage.FETCH)).adopt("sales", [Uidl(b"old")])
+    fetching.poll(provider)
+    assert not provider.said("RETR")
+    fetching.clock.advance(timedelta(days=15))
+    fetching.poll(provider)
+    assert provider.commands[-2:] == ["RETR 1", "QUIT"]
+    fetching.poll(provider)
+    assert provider.commands[-3:] == ["RETR 1", "DELE 1", "QUIT"]
     assert fetching.contents() == []
 
 

@@ -9,14 +9,17 @@ What bounds memory is in tests/unit/stages/pop3/test_bounds.py.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pipeline.demo.pop3_server import Deletion, Manners, Pop3Session, StoredMessage
+from spool.route import Route
 from stages.runner import Mode
 from stages.settings import TlsMode
 from tests.support.fetching import Fetching, Provider, mail
@@ -357,3 +360,55 @@ def test_of_100_000_messages_a_session_takes_as_many_as_it_may_and_the_next_acco
     assert len(crowded.drop.messages) == 100_000 - 5
     assert [line for line in crowded.commands if line.startswith("DELE")] == [f"DELE {n}" for n in (5, 4, 3, 2, 1)]
     assert fetching.contents("honest") == list(MAILS)
+
+
+def test_a_message_without_end_does_not_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No limit is known; the server and its message are given up, and the others go on."""
+    fetching = Fetching(tmp_path)
+    fetching.fetch(max_message_octets=None)
+    Route(fetching.spool).learn_size(None)
+    large = fetching.spool.layout.large
+    statvfs = os.statvfs
+
+    def small_disk(path: Path) -> SimpleNamespace:
+        used = sum(file.stat().st_size for file in large.iterdir())
+        true = statvfs(path)
+        return SimpleNamespace(f_bavail=max(0, 8_000_000 - used), f_frsize=1, f_flag=true.f_flag)
+
+    fetching.min_free_octets(4_000_000)
+    monkeypatch.setattr(os, "statvfs", small_disk)
+    endless, honest = Provider(MAILS, session=EndlessFlood), Provider(MAILS, user="honest")
+    for _ in range(2):
+        fetching.poll(endless, honest)
+    assert list(large.iterdir()) == []
+    assert fetching.contents() == list(MAILS)
+    assert len(endless.drop.messages) == 3
+    assert fetching.events("FellOutOfStep") == [
+        "out of step: message 1: the disk is nearly full of what came where LIST said 72; going on one by one"
+    ]
+    assert fetching.events("MessageBroke")
+
+
+def test_a_disk_that_fills_up_under_an_honest_message_blames_no_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetching = Fetching(tmp_path)
+    large = fetching.spool.layout.large
+    room = [8_000_000]
+    statvfs = os.statvfs
+
+    def small_disk(path: Path) -> SimpleNamespace:
+        used = sum(file.stat().st_size for file in large.iterdir())
+        return SimpleNamespace(f_bavail=max(0, room[0] - used), f_frsize=1, f_flag=statvfs(path).f_flag)
+
+    fetching.min_free_octets(4_000_000)
+    monkeypatch.setattr(os, "statvfs", small_disk)
+    provider = Provider([mail(1, "x" * 6_000_000)])
+    assert not fetching.poll(provider).is_complete
+    assert fetching.contents() == []
+    assert fetching.events("MessageBroke") == []
+    assert len(fetching.events("FetchPaused")) == 1
+    room[0] = 20_000_000
+    fetching.poll(provider)
+    assert fetching.contents() == [mail(1, "x" * 6_000_000)]
+    assert provider.drop.messages == []
