@@ -22,7 +22,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-torture: $(VENV)/installed-dev
+torture: $(VENV)/installed-torture
 	$(BIN)/python -m pytest -m torture --timeout 0
 
 bench: $(VENV)/installed-dev
@@ -40,6 +40,10 @@ $(VENV)/installed: $(BIN)/python $(INPUTS)
 
 $(VENV)/installed-dev: $(VENV)/installed
 	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[dev]'
+	touch $@
+
+$(VENV)/installed-torture: $(VENV)/installed-dev
+	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[torture]'
 	touch $@
 
 $(BIN)/python:

@@ -220,9 +220,7 @@ class SizesInexact(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionBroke(Event):
-    """A session ended early, with no message in hand: what is in custody and not deleted yet is compared and deleted in
-    a later one.
-    """
+    """A session ended early, with no message in hand: what it did not delete is compared and deleted in a later one."""
 
     level: ClassVar[Level] = Level.WARNING
     says: ClassVar[str] = "a session ended early: {error}"

@@ -1,7 +1,7 @@
 """Say whether what RETR gave is the message that was asked for, where its size does not say so.
 
 Asked are messages whose octets are not what LIST told, and messages equal to another one: `TOP n 0` shows who they are.
-docs/decisions/0007 weighs this.
+docs/decisions/0009 weighs this.
 
 **Invariants:** a header is compared as the ledger compares it, without the fields that servers rewrite. One that was
 rewritten on the way out, as a scanner does that adds fields to RETR alone, is known by its Message-ID.

@@ -77,6 +77,10 @@ class Tally:
     unsure: set[Uidl] = field(default_factory=set)
     events: list[Event] = field(default_factory=list)
 
+    async def committed(self) -> dict[int, Receipt]:
+        """The receipts, by number, once all are there; a session that is cut meanwhile leaves them to who asks next."""
+        return {number: await asyncio.shield(receipt) for number, receipt in self.receipts.items()}
+
 
 class Retrieving:
     """The part of a session between its plan and its first DELE."""
@@ -361,7 +365,7 @@ class Retrieving:
         receipt = self.tally.receipts[twin.wanted.message.number] = self.tally.receipts.pop(usurper.number)
         if usurper.uidl == twin.wanted.message.uidl:
             return
-        await receipt
+        await asyncio.shield(receipt)
         account = self._order.account.name
         entries = await self._desk.runtime.call(lambda: self._desk.ledger.entries(account))
         entry = next(one for one in reversed(entries) if (one.uidl, one.identity) == (usurper.uidl, twin.identity))

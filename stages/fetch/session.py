@@ -218,7 +218,7 @@ class Session:
 
     async def _delete(self, client: Pop3Client) -> None:
         """Delete what may go, and end the session."""
-        receipts = {number: await receipt for number, receipt in self._tally.receipts.items()}
+        receipts = await self._tally.committed()
         numbers = sorted([*self._tally.known, *([] if self._order.rules.keeps_any else receipts)], reverse=True)
         window = ONE_BY_ONE if self._is_one_by_one else Window()
         self._asked = frozenset(numbers)
@@ -249,7 +249,7 @@ class Session:
         # In a window nobody knows which message it was: one by one it will be found.
         broke = None if self._is_windowed else in_hand
         # Also after an error: the next session must find in the ledger what this one admitted.
-        receipts = [await receipt for receipt in tally.receipts.values()]
+        receipts = await tally.committed()
         is_undeleted = error is not None and bool(receipts or tally.known)
         is_more = is_undeleted or bool(tally.unsure) or tally.unasked + self._put_last > (broke is not None)
         if self._listing is not None:
@@ -259,7 +259,7 @@ class Session:
                 listed_messages=len(self._listing),
                 expected_messages=self._expected,
                 remote_messages=len(self._listing) if self._remaining is None else self._remaining,
-                deletions=self._unnamed_deletions({number: await it for number, it in tally.receipts.items()}),
+                deletions=self._unnamed_deletions(receipts),
                 broke=broke,
                 error=str(error or ""),
             )
@@ -267,7 +267,7 @@ class Session:
         else:
             await self._desk.runtime.emit(self._events)
         return Report(
-            admitted=sum(receipt.is_new for receipt in receipts),
+            admitted=sum(receipt.is_new for receipt in receipts.values()),
             octets=tally.octets,
             resolved=len(receipts) + tally.found,
             listed=None if self._listing is None else len(self._listing),

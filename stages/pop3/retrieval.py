@@ -231,6 +231,7 @@ async def _confirm(conversation: Conversation, request: Retrieval, *, end: Messa
     if not window.sentinels or request.sentinel is None:
         if request.sentinel is None or not conversation.is_idle:
             raise OutOfStep(request.number, f"{end.octets} octets came where LIST said {request.octets}")
+        await conversation.be_idle()  # what lies there already is no answer to a question that was not asked yet
         await conversation.send(request.sentinel.command)
         await _check(conversation, request.number, sentinel=request.sentinel)
     return Confirmation.SENTINEL

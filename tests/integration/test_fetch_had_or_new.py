@@ -3,8 +3,8 @@
 The rules of ARCHITECTURE.md's ledger, sentence by sentence, and the tests that hold them (those marked (s) are in
 test_fetch_sessions.py, (i) in test_fetch_in_step.py, (l) in test_lying_servers.py):
 
-- Every DELE of a message that was not downloaded in its session is preceded, before the session's first DELE, by TOP n 0
-  or by RETR: `test_whatever_is_compared_is_compared_before_the_first_dele`, `test_a_large_message_is_compared_by_its_header`.
+- Every DELE of a message that was not downloaded in its session is preceded, before the session's first DELE, by TOP or
+  by RETR: `test_whatever_is_compared_is_compared_before_the_first_dele`, `test_a_large_message_is_compared_by_its_...`.
 - Deletion was asked for and did not happen, or was never sent; the same message is there: it is deleted:
   `test_a_deletion_that_did_not_happen_...`. Another message of that UIDL and size: it is new:
   `test_another_message_under_a_known_uidl_is_new_mail`. Age reached: `test_a_kept_message_is_deleted_when_its_age_...`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from pipeline.demo.pop3_server import Manners, Pop3Session
 from spool.accounts import Accounts, Why
+from spool.disk import Disk
 from spool.route import Route
 from stages.fetch.limits import TRACE_OCTETS
 from stages.runner import Mode
@@ -252,3 +254,33 @@ def test_left_messages_are_forgotten_when_they_are_gone(fetching: Fetching) -> N
     provider.drop.messages = []
     fetching.poll(provider)
     assert fetching.left() == []
+
+
+def test_a_session_whose_time_runs_out_while_the_disk_is_slow_is_over_and_the_account_is_polled_again(
+    tmp_path: Path,
+) -> None:
+    """What it waited for comes all the same: the next session finds the message in custody, and deletes it."""
+    is_armed, is_lost = threading.Event(), threading.Event()
+
+    class SlowDisk(Disk):
+        def sync_data(self, fd: int) -> None:
+            if is_armed.is_set():
+                assert is_lost.wait(20)
+            super().sync_data(fd)
+
+    class Arms(Pop3Session):
+        def retr(self, argument: str) -> bytes:
+            is_armed.set()
+            return super().retr(argument)
+
+        def lost(self) -> None:
+            super().lost()
+            is_lost.set()
+
+    fetching = Fetching(tmp_path, disk=SlowDisk())
+    fetching.fetch(session_timeout=timedelta(seconds=1))
+    provider = Provider(mails(1), session=Arms)
+    fetching.poll(provider)
+    assert fetching.contents() == mails(1)
+    assert provider.drop.messages == []
+    assert fetching.events("SessionBroke") == ["a session ended early: the session took longer than 0:00:01"]

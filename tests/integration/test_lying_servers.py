@@ -312,7 +312,7 @@ def test_whatever_answers_a_retr_the_whole_sentence_holds(lie: Lie, tmp_path: Pa
 
 @pytest.mark.parametrize("lie", WRONG.values(), ids=WRONG)
 def test_another_message_than_was_asked_for_costs_none(lie: Lie, tmp_path: Path) -> None:
-    """docs/decisions/0007: what LIST, TOP and the other messages tell of one."""
+    """docs/decisions/0009: what LIST, TOP and the other messages tell of one."""
     Trial(tmp_path, lie).run()
 
 

@@ -117,7 +117,7 @@ class ScriptedServer:
         except OSError:
             pass  # a client may hang up on a server while that is still talking
         finally:
-            writer.close()
+            await _close(writer)
 
     async def _talk(
         self, script: tuple[Line, ...], reader: asyncio.StreamReader, *, writer: asyncio.StreamWriter
@@ -158,6 +158,17 @@ class ScriptedServer:
             writer.write(octets[start : start + step])
             await writer.drain()
             await asyncio.sleep(0)  # the client's turn
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    """Close, and let go of what the client does not read any more."""
+    writer.close()
+    try:
+        async with asyncio.timeout(1.0):
+            await writer.wait_closed()
+    except (OSError, TimeoutError):
+        writer.transport.abort()
+        await asyncio.sleep(0)
 
 
 def _lines(script: str) -> Iterator[Line]:

@@ -6,6 +6,7 @@ What happens on the wire is in the dialogue files; here are the rules that need 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +14,7 @@ from stages.errors import OurBug
 from stages.pop3 import commands
 from stages.pop3.client import Pop3Client, Pop3Endpoint
 from stages.pop3.protocol import Reply
-from stages.pop3.retrieval import ONE_BY_ONE, MessageDone, Retrieval, Sentinel, Window
+from stages.pop3.retrieval import ONE_BY_ONE, MessageDone, OutOfStep, Retrieval, Sentinel, Window
 from stages.settings import TlsMode
 
 PATIENCE = 5.0
@@ -57,13 +58,14 @@ def retrieve(server: Counting, requests: list[Retrieval], *, window: Window) -> 
         async with listener:
             client = await connected(listener.sockets[0].getsockname()[1])
             server.rounds.clear()
-            done = [
-                event.number
-                async for event in client.retrieve(requests, window=window)
-                if isinstance(event, MessageDone)
-            ]
-            await client.close()
-        return done
+            try:
+                return [
+                    event.number
+                    async for event in client.retrieve(requests, window=window)
+                    if isinstance(event, MessageDone)
+                ]
+            finally:
+                await client.close()
 
     return asyncio.run(talk())
 
@@ -100,6 +102,27 @@ def test_each_retr_has_its_sentinel_behind_it() -> None:
     requests = equal(3, sentinel=Sentinel(number=1, answer=b"aa"))
     assert retrieve(server, requests, window=Window(sentinels=True)) == [1, 2, 3]
     assert server.rounds == [6]
+
+
+def test_in_a_window_a_message_whose_size_others_have_too_has_its_sentinel_behind_it() -> None:
+    """An answer that slipped by one command would have the right size."""
+    server = Counting()
+    sentinel = Sentinel(number=1, answer=b"aa")
+    requests = [
+        Retrieval(number=number, octets=3, sentinel=sentinel, is_ambiguous=number < 3) for number in range(1, 4)
+    ]
+    assert retrieve(server, requests, window=Window()) == [1, 2, 3]
+    assert server.rounds == [5]
+    server = Counting()
+    assert retrieve(server, requests, window=ONE_BY_ONE) == [1, 2, 3]
+    assert server.rounds == [1, 1, 1]
+
+
+def test_the_right_sentinel_does_not_make_up_for_a_wrong_size_where_sizes_are_exact() -> None:
+    requests = equal(3, octets=4, sentinel=Sentinel(number=1, answer=b"aa"))
+    ambiguous = [replace(request, is_ambiguous=True) for request in requests]
+    with pytest.raises(OutOfStep, match="message 1: 3 octets came where LIST said 4"):
+        retrieve(Counting(), ambiguous, window=Window())
 
 
 def test_one_by_one_asks_for_the_next_message_after_the_last_one_is_confirmed() -> None:
