@@ -101,7 +101,7 @@ def test_other_sessions_have_their_turn_while_a_long_ledger_is_read(fetching: Fe
             admission = Admission(fetching.spool, tenure)
             desk = Desk(
                 runtime=runtime,
-                custody=Custody(runtime, admission),
+                custody=Custody(runtime, admission, on_write=lambda: None),
                 accounts=Accounts(fetching.spool),
                 ledger=Ledger(fetching.spool),
                 random=Random(),

@@ -99,5 +99,5 @@ def test_a_wrong_password_is_told_and_nothing_is_touched(tmp_path: Path, server:
     status = connector.told("status")
     assert isinstance(status, dict)
     [told] = status["accounts"]
-    assert told["last_error"].startswith("login refused: ")
+    assert told["last_error"].startswith("login refused (USER): ")
     assert server.maildrop("refused") == [letter(0)]

@@ -28,7 +28,7 @@ from stages.pop3.protocol import (
     Pop3Protocol,
     Reply,
 )
-from stages.pop3.replies import by_number, list_item, uidl_item
+from stages.pop3.replies import enter, list_item, uidl_item
 from stages.pop3.retrieval import (
     ONE_BY_ONE,
     MessageBegin,
@@ -138,7 +138,12 @@ def _gist(events: Sequence[Event]) -> list[object]:
 
 def _read(lines: Sequence[bytes]) -> object:
     try:
-        return by_number(lines, list_item), by_number(lines, uidl_item)
+        sizes: dict[int, int | None] = {}
+        uidls: dict[int, bytes] = {}
+        for line in lines:
+            enter(line, list_item, into=sizes)
+            enter(line, uidl_item, into=uidls)
+        return sizes, uidls
     except PeerBroke as error:
         return str(error)
 
