@@ -247,6 +247,7 @@ DELETIONS = {
 GAVE_UP = {"PollFailed": 1}
 HANG_UPS = {
     **dict.fromkeys(range(1, 6), GAVE_UP),
+    2: {"CapabilitiesSkipped": 1, "PollFailed": 1},  # behind the login, where CAPA is asked again
     6: CUT,
     7: {"WindowBroke": 1, "SessionBroke": 1, "PollFailed": 1},
     8: {"WindowBroke": 1, "SessionBroke": 1, "FoundAgain": 1, "PollFailed": 1},

@@ -20,6 +20,7 @@ from stages.pop3.commands import Command
 from stages.pop3.conversation import Conversation
 from stages.pop3.protocol import (
     Broken,
+    Challenge,
     Event,
     ListingEnd,
     ListingLine,
@@ -55,6 +56,7 @@ _COMMANDS: Sequence[Command] = (
     commands.top(2),
     commands.dele(1),
     commands.uidl_of(1),
+    commands.auth("LOGIN", secrets=(b"four",)),
 )
 _WINDOWS = (ONE_BY_ONE, Window(messages=8), Window(messages=8, sentinels=True))
 _SENTINELS = (None, Sentinel(number=1, answer=b"aa"), Sentinel(number=1, answer=5))
@@ -102,8 +104,8 @@ def cut(wire: bytes, *, by: int) -> Iterator[bytes]:
 def _core(asked: int) -> Pop3Protocol:
     core = Pop3Protocol()
     while asked:
-        core.send(_COMMANDS[asked % 8])
-        asked //= 8
+        asked, chosen = divmod(asked, len(_COMMANDS))
+        core.send(_COMMANDS[chosen])
     return core
 
 
@@ -127,6 +129,8 @@ def _gist(events: Sequence[Event]) -> list[object]:
                 told.append(error.what)
             case Reply(command=command, ok=ok, text=text):
                 told.append((command.line, ok, text))
+            case Challenge(text=text):
+                told.append(("+", text))
             case ListingLine(line=line):
                 lines.append(line)
             case ListingEnd(lines=count):

@@ -10,7 +10,17 @@ from tests.support.pop3_fuzz import ANSWERED, HEAD_OCTETS, check, cut
 # Lines that POP3 turns on, often, and any octets sometimes.
 LINES = st.sampled_from(
     [
-        *(b"+OK\r\n", b"-ERR no\r\n", b"+OK 1 aa\r\n", b"+OK 1 5\r\n", b".\r\n", b"..\r\n", b"\r\n", b"one\r\n"),
+        *(
+            b"+OK\r\n",
+            b"-ERR no\r\n",
+            b"+OK 1 aa\r\n",
+            b"+OK 1 5\r\n",
+            b"+ eA==\r\n",
+            b".\r\n",
+            b"..\r\n",
+            b"\r\n",
+            b"one\r\n",
+        ),
         *(
             b".one\r\n",
             b"1 5\r\n",
