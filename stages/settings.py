@@ -61,10 +61,14 @@ class Oversize(StrEnum):
 
 
 class InvalidReversePath(StrEnum):
-    """What becomes of a message whose reverse-path cannot be repaired; `NULL` submits it with `MAIL FROM:<>`."""
+    """What becomes of a message whose reverse-path cannot be repaired.
+
+    `NULL` submits it with `MAIL FROM:<>`; `FALLBACK` asks the next header that could give one.
+    """
 
     BADMAIL = "badmail"
     NULL = "null"
+    FALLBACK = "fallback"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,14 @@ from spool.events import Event, Level
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReversePathReplaced(Event):
-    """The reverse-path could not be repaired: the null path takes its place, as `invalid_return_path` says."""
+    """The reverse-path could not be repaired: another one takes its place, as `invalid_return_path` says.
+
+    That is the null path, or what the next header gives.
+    """
 
     level: ClassVar[Level] = Level.WARNING
-    says: ClassVar[str] = "submitted with the null reverse-path: {reason}"
+    says: ClassVar[str] = "submitted with the reverse-path <{reverse_path}> instead: {reason}"
+    reverse_path: str
     reason: str
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import assert_never
 
 from spool.content import pieces
 from spool.envelope import Reason
@@ -25,7 +24,7 @@ from stages.mail.received import Hop
 from stages.settings import AccountSettings, InvalidReversePath, ValidateSettings
 from stages.validate.checks import Content, ContentScan, loop_reason, needs
 from stages.validate.events import ReversePathReplaced
-from stages.validate.reverse_path import Unusable, derive
+from stages.validate.reverse_path import ReversePath, Unusable, derive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,17 +70,20 @@ def decide(message: Message, header: Header, *, content: Content, rules: Rules) 
     if message.sender is not None:
         return _passed(message, header, content=content, sender=message.sender, recipients=recipients)
     default_domain = account.default_domain if account else rules.settings.default_domain
-    found = derive(header, default_domain)
-    if not isinstance(found, Unusable):
-        return _passed(message, header, content=content, sender=found.address, recipients=recipients)
-    match rules.settings.invalid_reverse_path:
-        case InvalidReversePath.BADMAIL:
-            return Examined(finding=rejected(message, _reason(_why(found)), header=header, recipients=recipients))
-        case InvalidReversePath.NULL:
-            event = ReversePathReplaced(queue_id=message.queue_id, account=message.account, reason=_why(found))
-            return _passed(message, header, content=content, sender="", recipients=recipients, events=(event,))
-        case unreachable:
-            assert_never(unreachable)
+    wanted = rules.settings.invalid_reverse_path
+    found = derive(header, default_domain, falls_back=wanted is InvalidReversePath.FALLBACK)
+    if isinstance(found, Unusable) and wanted is InvalidReversePath.NULL:
+        found = ReversePath("", instead_of=found)
+    if isinstance(found, Unusable):
+        return Examined(finding=rejected(message, _reason(_why(found)), header=header, recipients=recipients))
+    events = [_replaced(message, found.address, unusable=found.instead_of)] if found.instead_of else []
+    return _passed(message, header, content=content, sender=found.address, recipients=recipients, events=tuple(events))
+
+
+def _replaced(message: Message, address: str, *, unusable: Unusable) -> Event:
+    return ReversePathReplaced(
+        queue_id=message.queue_id, account=message.account, reverse_path=address, reason=_why(unusable)
+    )
 
 
 def rejected(

@@ -1,7 +1,8 @@
 """Find the reverse-path of a message in its header.
 
 The first that exists of `Return-Path` (the topmost), `Sender` and the first mailbox of `From` decides, and it alone:
-where it is unusable the next one is not asked, because a message whose own envelope is broken is for a person to see.
+where it is unusable the next one is not asked, because a message whose own envelope is broken is for a person to see,
+unless the operator wants it to be.
 
 **Invariants:** total on any header. `ReversePath.address` is the null path, or passes the grammar and the lengths of
 RFC 5321 and RFC 6531.
@@ -22,10 +23,11 @@ _MAX_EXCERPT = 200
 
 @dataclass(frozen=True, slots=True)
 class ReversePath:
-    """What goes into MAIL FROM; "" is the null path."""
+    """What goes into MAIL FROM; "" is the null path. `instead_of` is an unusable header that came before, if any."""
 
     address: str
     needs_smtputf8: bool = False
+    instead_of: Unusable | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,23 +38,33 @@ class Unusable:
     header: str = ""
 
 
-def derive(header: Header, default_domain: str | None) -> ReversePath | Unusable:
-    """Derive the reverse-path; a bare local part is completed by `default_domain`, or unusable where that is None."""
-    found = (field for field in map(header.first, _SOURCES) if field)
-    source = next(found, None)
-    if source is None:
+def derive(header: Header, default_domain: str | None, *, falls_back: bool = False) -> ReversePath | Unusable:
+    """Derive the reverse-path; a bare local part is completed by `default_domain`, or unusable where that is None.
+
+    With `falls_back` an unusable header is passed over for the next one; where none is usable the first is to blame.
+    """
+    sources = [field for field in map(header.first, _SOURCES) if field]
+    if not sources:
         return Unusable(reason=_nothing_found(header))
-    parsed = _read(source, default_domain)
-    match parsed:
-        case Address():
-            return ReversePath(str(parsed), parsed.needs_smtputf8)
-        case NullPath():
-            return ReversePath("")
-        case Malformed():
-            shown = safe_text(b"%s: %s" % (source.name.title(), source.value), limit=_MAX_EXCERPT)
-            return Unusable(reason=f"unusable {source.name.decode('ascii').title()}: {parsed.reason}", header=shown)
-        case _:
-            assert_never(parsed)
+    blamed: Unusable | None = None
+    for source in sources if falls_back else sources[:1]:
+        parsed = _read(source, default_domain)
+        match parsed:
+            case Address():
+                return ReversePath(str(parsed), parsed.needs_smtputf8, blamed)
+            case NullPath():
+                return ReversePath("", instead_of=blamed)
+            case Malformed():
+                blamed = blamed or _unusable(source, parsed)
+            case _:
+                assert_never(parsed)
+    assert blamed is not None  # noqa: S101 - there is a source, and none was usable
+    return blamed
+
+
+def _unusable(source: Field, parsed: Malformed) -> Unusable:
+    shown = safe_text(b"%s: %s" % (source.name.title(), source.value), limit=_MAX_EXCERPT)
+    return Unusable(reason=f"unusable {source.name.decode('ascii').title()}: {parsed.reason}", header=shown)
 
 
 def _read(field: Field, default_domain: str | None) -> Parsed:

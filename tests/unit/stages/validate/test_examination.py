@@ -102,6 +102,17 @@ def test_an_unusable_reverse_path_becomes_null_where_it_is_so_configured(spool: 
     assert [type(event).__name__ for event in found.events] == ["ReversePathReplaced"]
 
 
+def test_an_unusable_reverse_path_gives_way_to_the_next_header_where_it_is_so_configured(spool: Spool) -> None:
+    settings = dataclasses.replace(SETTINGS, invalid_reverse_path=InvalidReversePath.FALLBACK)
+    found = look(spool, b"Sender: <broken\r\nFrom: a@example.org\r\n\r\n", settings=settings)
+    assert passed(found).sender == "a@example.org"
+    assert [event.text for event in found.events] == [
+        "submitted with the reverse-path <a@example.org> instead: unusable Sender: "
+        "an angle bracket is not closed, in: Sender: <broken"
+    ]
+    assert "unusable Sender" in reason(look(spool, b"Sender: <broken\r\n\r\n", settings=settings))
+
+
 def test_a_refused_message_keeps_its_recipients_and_subject_for_the_operator(spool: Spool) -> None:
     finding = look(spool, b"Subject: hello\r\n\r\n").finding
     assert isinstance(finding, Rejected)

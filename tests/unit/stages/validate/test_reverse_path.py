@@ -162,3 +162,36 @@ def test_no_header_raises_and_no_path_can_end_a_command(name: bytes, value: byte
         assert not set("\r\n\0") & set(found.address)
     else:
         assert (found.reason + found.header).isprintable()
+
+
+def fallen_back(*fields: bytes) -> ReversePath | Unusable:
+    return derive(scan(b"".join(field + b"\r\n" for field in fields) + b"\r\n"), "corp.example", falls_back=True)
+
+
+BROKEN = b"Return-Path: <bounce@@example.org>"
+
+
+def test_where_the_operator_wants_it_an_unusable_header_is_passed_over_for_the_next() -> None:
+    found = fallen_back(BROKEN, SENDER, FROM)
+    assert isinstance(found, ReversePath)
+    assert found.address == "office@example.org"
+    assert found.instead_of is not None
+    assert found.instead_of.header == "Return-Path: <bounce@@example.org>"
+
+
+def test_two_unusable_headers_are_passed_over_too() -> None:
+    found = fallen_back(BROKEN, b"Sender: nobody at all", FROM)
+    assert isinstance(found, ReversePath)
+    assert found.address == "ann@example.org"
+
+
+def test_where_no_header_is_usable_the_first_is_to_blame() -> None:
+    found = fallen_back(BROKEN, b"Sender: nobody at all")
+    assert isinstance(found, Unusable)
+    assert found.header == "Return-Path: <bounce@@example.org>"
+
+
+def test_a_usable_header_is_never_passed_over() -> None:
+    """Least of all the null path."""
+    for fields, address in (([RETURN_PATH, SENDER], "bounce@example.org"), ([b"Return-Path: <>", SENDER], "")):
+        assert fallen_back(*fields) == ReversePath(address)
