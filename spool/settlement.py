@@ -16,7 +16,7 @@ from sqlalchemy import Connection, insert
 
 from spool import models
 from spool.envelope import Reason
-from spool.events import Divided, Event, Postponed, Refused, Submitted, emit
+from spool.events import Divided, Event, PossibleDuplicate, Postponed, Refused, Submitted, emit
 from spool.journal import Line, Outcome
 from spool.message_file import timestamp
 from spool.models import from_ms, to_ms
@@ -47,8 +47,9 @@ class Settlement:
     """The end of one attempt: an answer for every recipient that the message still had.
 
     `next_attempt_at` says when postponed recipients are due; `attempt_clock` is the route's open clock at the attempt,
-    in milliseconds; `has_expired` says that refused means "given up". `child` is the queue id of the refused recipients
-    where others go on.
+    in milliseconds; `has_expired` says that refused means "given up"; `outcome_unknown` says that some of the postponed
+    may have been accepted, and marks a possible duplicate. `child` is the queue id of the refused recipients where
+    others go on.
     """
 
     message: Message
@@ -57,6 +58,7 @@ class Settlement:
     attempt_clock: int
     next_attempt_at: datetime | None = None
     has_expired: bool = False
+    outcome_unknown: bool = False
     child: QueueId | None = None
 
     def having(self, verdict: Verdict) -> tuple[Answer, ...]:
@@ -72,6 +74,7 @@ def settlement(
     attempt_clock: int,
     next_attempt_at: datetime | None = None,
     has_expired: bool = False,
+    outcome_unknown: bool = False,
 ) -> Settlement:
     """Make a settlement, with a queue id for the refused recipients where the message divides."""
     kinds = {answer.verdict for answer in answers}
@@ -83,6 +86,7 @@ def settlement(
         attempt_clock=attempt_clock,
         next_attempt_at=next_attempt_at,
         has_expired=has_expired,
+        outcome_unknown=outcome_unknown,
         child=new_queue_id() if divides else None,
     )
 
@@ -100,6 +104,7 @@ def journal_entry(settled: Settlement) -> tuple[Outcome, Mapping[str, object]]:
             "clock": settled.attempt_clock,
             "next": to_ms(settled.next_attempt_at) if settled.next_attempt_at else None,
             "expired": settled.has_expired,
+            "unknown": settled.outcome_unknown,
             "child": settled.child,
         },
     )
@@ -116,6 +121,7 @@ def from_line(message: Message, line: Line) -> Settlement:
         attempt_clock=_integer(details["clock"]),
         next_attempt_at=from_ms(_integer(next_at)) if next_at is not None else None,
         has_expired=bool(details["expired"]),
+        outcome_unknown=bool(details.get("unknown")),
         child=QueueId(str(details["child"])) if details["child"] else None,
     )
 
@@ -153,12 +159,16 @@ def apply(connection: Connection, settled: Settlement, *, now: datetime) -> None
         "next_attempt_at": to_ms(settled.next_attempt_at) if settled.next_attempt_at else None,
         "breaks": None,
     }
+    if settled.outcome_unknown:
+        values["possible_duplicate"] = True
     is_ours = models.messages.c.claim == settled.claim
     if not move(
         connection, message.queue_id, state=message.state, trigger=trigger, now=now, values=values, where=[is_ours]
     ):
         return
     events: list[Event] = [_event(settled, trigger, why=why)]
+    if settled.outcome_unknown:
+        events.append(PossibleDuplicate(queue_id=message.queue_id, account=message.account))
     if settled.child:
         events += _enter_child(connection, settled, now=now)
     emit(connection, events, now=now)

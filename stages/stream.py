@@ -67,14 +67,15 @@ class Stream:
 
     @classmethod
     async def connect(cls, host: str, port: int, *, tls: TlsSettings | None, timeout: float) -> Stream:
-        """Connect, and shake hands at once where `tls` is given. `timeout` seconds for each of the two."""
-        where = f"{safe_text(host.encode())} port {port}"
-        loop = asyncio.get_running_loop()
+        """Connect, and shake hands at once where `tls` is given. `timeout` seconds for each of the two.
+
+        A host that is an absolute path is a UNIX socket on this machine, and `port` means nothing.
+        """
+        is_socket = host.startswith("/")
+        where = safe_text(host.encode("utf-8", "surrogateescape")) + ("" if is_socket else f" port {port}")
         try:
             async with asyncio.timeout(timeout):
-                transport, octets = await loop.create_connection(
-                    _Octets, host, port, happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY_SECONDS
-                )
+                transport, octets = await (_reach_socket(host) if is_socket else _reach(host, port))
         except TimeoutError as error:
             # The system's own ETIMEDOUT is a TimeoutError too.
             raise ConnectFailed(f"cannot connect to {where}: no answer in {timeout:g} s") from error
@@ -84,7 +85,7 @@ class Stream:
         peer = transport.get_extra_info("peername")
         if peer is None:
             raise ConnectFailed(f"cannot connect to {where}: {os.strerror(errno.ECONNRESET)}")
-        stream = cls(transport, octets, peer_address=str(peer[0]))
+        stream = cls(transport, octets, peer_address=host if is_socket else str(peer[0]))
         if tls is not None:
             try:
                 await stream._shake_hands(tls, timeout=timeout)
@@ -246,6 +247,15 @@ class _Octets(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._room.set()
+
+
+async def _reach(host: str, port: int) -> tuple[asyncio.Transport, _Octets]:
+    loop = asyncio.get_running_loop()
+    return await loop.create_connection(_Octets, host, port, happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY_SECONDS)
+
+
+async def _reach_socket(path: str) -> tuple[asyncio.Transport, _Octets]:
+    return await asyncio.get_running_loop().create_unix_connection(_Octets, path)
 
 
 def _reason(error: Exception) -> str:

@@ -50,6 +50,7 @@ class SmtpClient:
         self._final_dot_timeout = final_dot_timeout
         self._must_reset = False
         self._is_spent = False
+        self._is_lmtp = session.is_lmtp
         self._transactions = 0
         self.greeting = session.greeting
         self.extensions = session.extensions
@@ -177,6 +178,9 @@ class SmtpClient:
             return
         if not transaction.mail.is_positive:
             raise connection.give_up("DATA was accepted after MAIL had been refused", phase=Phase.DATA)
+        if not transaction.has_recipient and self._is_lmtp:
+            # RFC 2033 section 4.2: it must be 503, and a dot would get no reply.
+            raise connection.give_up("DATA was accepted without a recipient", phase=Phase.DATA)
         if not transaction.has_recipient:
             # RFC 2920 section 3.1: the relay waits for a message to nobody; a single dot ends it, and its reply is
             # moot.
@@ -196,7 +200,7 @@ class SmtpClient:
 
     async def _give_content(self, transaction: _Transaction) -> None:
         submission = transaction.submission
-        await self._connection.begin_content()
+        await self._connection.begin_content(transaction.accepted if self._is_lmtp else 1)
         if isinstance(submission.content, bytes):
             rest = encode_message(submission.content)
         else:
@@ -227,12 +231,15 @@ class SmtpClient:
     async def _await_final(self, transaction: _Transaction) -> None:
         connection = self._connection
         timeout = self._final_dot_timeout if transaction.dot_sent else self._timeout
-        reply = await connection.answer(timeout=timeout)
-        if not transaction.dot_sent:
-            if reply.is_positive:
+        # RFC 2033 section 4.2: by LMTP each recipient that was accepted has a reply of its own.
+        for _ in range(transaction.accepted if self._is_lmtp else 1):
+            reply = await connection.answer(timeout=timeout)
+            if not transaction.dot_sent and reply.is_positive:
                 raise connection.give_up(f"the message was accepted before its end: {reply}", phase=Phase.CONTENT)
-            transaction.ended_early = True
-        transaction.final = reply
+            transaction.finals.append(reply)
+            if not transaction.dot_sent:
+                transaction.ended_early = True
+                return
 
     def _result_of(self, transaction: _Transaction) -> TransactionResult:
         envelope = transaction.submission.envelope
@@ -244,12 +251,23 @@ class SmtpClient:
             mail=transaction.mail,
             recipients=(*transaction.recipients, *[None] * missing),
             data=transaction.data,
-            final=transaction.final,
+            finals=self._finals_of(transaction),
             dot_sent=transaction.dot_sent,
             broken=transaction.broken,
             after_refusal=transaction.after_refusal,
             is_first=transaction.is_first,
         )
+
+    def _finals_of(self, transaction: _Transaction) -> tuple[Reply | None, ...]:
+        """The final replies, beside the recipients."""
+        finals = iter(transaction.finals)
+        # One reply is everybody's: by SMTP always, by LMTP when it came before the end of the content.
+        common = next(finals, None) if not self._is_lmtp or transaction.ended_early else None
+        replies: list[Reply | None] = []
+        for number in range(len(transaction.submission.envelope.recipients)):
+            is_accepted = number < len(transaction.recipients) and transaction.recipients[number].is_positive
+            replies.append((common or next(finals, None)) if is_accepted else None)
+        return tuple(replies)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -262,7 +280,7 @@ class _Transaction:
     mail: Reply | None = None
     recipients: list[Reply] = field(default_factory=list)
     data: Reply | None = None
-    final: Reply | None = None
+    finals: list[Reply] = field(default_factory=list)
     dot_sent: bool = False
     ended_early: bool = False  # refused in the middle of the content: the relay may take the rest for commands
     broken: Break | None = None
@@ -270,8 +288,12 @@ class _Transaction:
     is_first: bool = True
 
     @property
+    def accepted(self) -> int:
+        return sum(reply.is_positive for reply in self.recipients)
+
+    @property
     def has_recipient(self) -> bool:
-        return any(reply.is_positive for reply in self.recipients)
+        return self.accepted > 0
 
     @property
     def may_send_content(self) -> bool:
@@ -279,7 +301,7 @@ class _Transaction:
 
     @property
     def had_error(self) -> bool:
-        replies = (self.mail, *self.recipients, self.data, self.final)
+        replies = (self.mail, *self.recipients, self.data, *self.finals)
         return any(reply is not None and reply.is_negative for reply in replies)
 
 

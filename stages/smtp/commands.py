@@ -75,6 +75,11 @@ def helo(name: str) -> Command:
     return _command(Phase.HELLO, f"HELO {helo_name(name)}")
 
 
+def lhlo(name: str) -> Command:
+    """Introduce ourselves to a server of LMTP (RFC 2033 section 4.1)."""
+    return _command(Phase.HELLO, f"LHLO {helo_name(name)}")
+
+
 def mail(envelope: Envelope, offered: Extensions) -> Command:
     """Give the reverse-path, with those parameters that the relay understands (RFC 1870, 6152, 6531)."""
     words = [f"MAIL FROM:<{envelope.reverse_path}>"]

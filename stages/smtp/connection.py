@@ -84,10 +84,10 @@ class SmtpConnection:
         yield
         self._secret_sent = None
 
-    async def begin_content(self) -> None:
-        """Begin the message: the next reply is the one to its final dot."""
+    async def begin_content(self, replies: int = 1) -> None:
+        """Begin the message: the next `replies` are those to its final dot."""
         await self._take_what_arrived()
-        self._protocol.begin_content()
+        self._protocol.begin_content(replies)
 
     async def write_content(self, octets: bytes) -> None:
         """Send a part of the message, encoded."""

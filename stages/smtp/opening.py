@@ -22,6 +22,7 @@ from stages.smtp.commands import (
     auth_plain,
     ehlo,
     helo,
+    lhlo,
 )
 from stages.smtp.connection import SessionBroken, SmtpConnection, Trace
 from stages.smtp.replies import Extensions, Phase, Reply, RouteFailed, parse_extensions
@@ -41,7 +42,8 @@ class SmtpEndpoint:
     """The relay: where it is, how the connection is protected, and how we introduce ourselves.
 
     `helo_name` has passed `commands.helo_name`. `may_log_in_without_tls`: the host is a loopback address, or the
-    operator wrote `tls = "none"`.
+    operator wrote `tls = "none"`. A host that is an absolute path is a UNIX socket, and has no port. `is_lmtp`: LMTP
+    is spoken (RFC 2033).
     """
 
     host: str
@@ -51,6 +53,7 @@ class SmtpEndpoint:
     helo_name: str
     credentials: Credentials | None = None
     may_log_in_without_tls: bool = False
+    is_lmtp: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +63,7 @@ class Session:
     connection: SmtpConnection
     greeting: Reply
     extensions: Extensions
+    is_lmtp: bool = False
 
 
 async def open_session(relay: SmtpEndpoint, *, timeout: float, trace: Trace | None = None) -> Session:
@@ -92,14 +96,14 @@ async def _introduce(connection: SmtpConnection, relay: SmtpEndpoint) -> Session
     except SessionBroken as error:
         broken = error.broken
         raise RouteFailed(broken.phase, f"{broken.kind}: {broken.text}", reply=broken.reply) from error
-    return Session(connection=connection, greeting=greeting, extensions=extensions)
+    return Session(connection=connection, greeting=greeting, extensions=extensions, is_lmtp=relay.is_lmtp)
 
 
 async def _hello(connection: SmtpConnection, relay: SmtpEndpoint) -> Extensions:
-    reply = await connection.ask(ehlo(relay.helo_name))
+    reply = await connection.ask(lhlo(relay.helo_name) if relay.is_lmtp else ehlo(relay.helo_name))
     if reply.is_positive:
         return parse_extensions(reply)
-    if not reply.is_permanent:
+    if relay.is_lmtp or not reply.is_permanent:
         _require(Phase.HELLO, reply)
     # RFC 5321 section 3.2: a server that refuses EHLO may still know HELO, and then has no extensions.
     _require(Phase.HELLO, await connection.ask(helo(relay.helo_name)))

@@ -83,11 +83,11 @@ class SmtpProtocol:
         self._awaited.append(command.phase)
         return command.wire
 
-    def begin_content(self) -> None:
-        """Note that the message follows, so that the next reply is the one to its final dot."""
+    def begin_content(self, replies: int = 1) -> None:
+        """Note that the message follows, so that the next `replies` are those to its final dot."""
         if self._awaited:
             raise OurBug(f"content sent before the reply to {self._awaited[0]}")
-        self._awaited.append(Phase.FINAL_DOT)
+        self._awaited.extend([Phase.FINAL_DOT] * replies)
 
     def receive(self, data: bytes) -> list[Event]:
         """Take what arrived and return what it says."""

@@ -59,17 +59,20 @@ class Objection(StrEnum):
 class TransactionResult:
     """The replies of one transaction, in their order; those to RCPT stand beside the envelope's recipients.
 
+    `finals` stand beside them too: the reply to the final dot that counts for each, None where none came. By SMTP that
+    is one and the same reply for all recipients that were accepted, by LMTP each has its own (RFC 2033 section 4.2).
+
     `after_refusal`: the last thing that the relay said in this session before it broke was a 5yz. `is_first`: no other
     transaction came before this one in the session.
     """
 
     envelope: Envelope
     offered: Extensions
+    finals: tuple[Reply | None, ...]
     objection: Objection | None = None
     mail: Reply | None = None
     recipients: tuple[Reply | None, ...] = ()
     data: Reply | None = None
-    final: Reply | None = None
     dot_sent: bool = False
     broken: Break | None = None
     after_refusal: bool = False

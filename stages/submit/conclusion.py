@@ -64,8 +64,9 @@ def conclude(
     for outcome in verdict.outcomes:
         if isinstance(outcome, SenderRefused):
             return Again(reason=outcome.reason)
-    # Where the final dot went unanswered nobody was accepted, and the next attempt has to be marked.
-    if not verdict.is_ambiguous and any(not isinstance(outcome, Untouched) for outcome in verdict.outcomes):
+    has_decided = any(not isinstance(outcome, Untouched) for outcome in verdict.outcomes)
+    # By LMTP one recipient may be accepted before the replies for the others are lost.
+    if any(isinstance(outcome, Accepted) for outcome in verdict.outcomes) or (has_decided and not verdict.is_ambiguous):
         return _settled(claim, verdict, around=around, policy=policy, uniform=uniform)
     if verdict.course is Course.PAUSE:
         return _in_trouble(claim, verdict, around=around)
@@ -135,6 +136,7 @@ def _settled(
         attempt_clock=around.open_clock,
         next_attempt_at=_next_attempt(verdict.outcomes, due, around=around),
         has_expired=expired is not None and any(isinstance(outcome, Postponed) for outcome in verdict.outcomes),
+        outcome_unknown=verdict.is_ambiguous,
     )
 
 

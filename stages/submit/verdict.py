@@ -15,7 +15,7 @@ The rules, first match first. "x" stands for the class of an enhanced code, 4 or
 | no reply of its own: 421, cut at the start of a reused session| untouched                  | a fresh session   |
 | no reply of its own: any other 421, cut, time-out, violation  | untouched, a break counted | the route pauses  |
 
-A reply to MAIL or DATA, or to the final dot, is the reply to every recipient that had been accepted until then.
+A reply to MAIL or DATA, or by SMTP to the final dot, is the reply to every recipient that had been accepted until then.
 Untouched means that the attempt is not counted.
 
 **Invariants:** nothing but a 2yz after the final dot is acceptance, and that always is, whatever its enhanced code
@@ -91,8 +91,8 @@ class Verdict:
     """What one transaction means. `outcomes` stand beside the recipients of the envelope.
 
     `reason` says why the course is not `GO_ON`. `is_break`: the session ended in this message's hands
-    (`tallies.Breaks`). `is_ambiguous`: the final dot went out and no reply came, the relay may have the message: the
-    next attempt is a possible duplicate.
+    (`tallies.Breaks`). `is_ambiguous`: the final dot went out and a reply did not come, the relay may have the message:
+    the next attempt is a possible duplicate.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -109,7 +109,10 @@ def judge(
     if facts.objection is not None:
         refused = Refused(reason=_objection(facts, facts.objection))
         return Verdict(outcomes=(refused,) * len(facts.recipients), course=Course.GO_ON)
-    rulings = [_rule(facts, own, wanted=refused_reverse_path) for own in facts.recipients]
+    rulings = [
+        _rule(facts, own, final=final, wanted=refused_reverse_path)
+        for own, final in zip(facts.recipients, facts.finals, strict=True)
+    ]
     outcomes = tuple(outcome for outcome, _ in rulings)
     broken = _course_of_break(facts)
     course = max(broken, *(course for _, course in rulings))
@@ -130,9 +133,11 @@ def sick_route(phase: Phase, why: str, *, reply: Reply | None = None) -> Reason:
     return Reason(stage=STAGE, text=f"{phase}: {why}")
 
 
-def _rule(facts: TransactionResult, own: Reply | None, *, wanted: InvalidReversePath) -> tuple[Outcome, Course]:
+def _rule(
+    facts: TransactionResult, own: Reply | None, *, final: Reply | None, wanted: InvalidReversePath
+) -> tuple[Outcome, Course]:
     """Judge one recipient by the reply that decided about it."""
-    phase, reply = _deciding_reply(facts, own)
+    phase, reply = _deciding_reply(facts, own, final=final)
     if reply is None:
         # The session broke first, and what that means for the route is ruled once for all recipients.
         return Untouched(reason=_reason_of_break(facts)), Course.GO_ON
@@ -148,7 +153,7 @@ def _rule(facts: TransactionResult, own: Reply | None, *, wanted: InvalidReverse
     return Refused(reason=reason), Course.GO_ON
 
 
-def _deciding_reply(facts: TransactionResult, own: Reply | None) -> tuple[Phase, Reply | None]:
+def _deciding_reply(facts: TransactionResult, own: Reply | None, *, final: Reply | None) -> tuple[Phase, Reply | None]:
     # Behind a refused MAIL, and with all recipients refused, pipelined commands get replies that say nothing new.
     if facts.mail is None or facts.mail.is_negative:
         return Phase.MAIL, facts.mail
@@ -156,7 +161,7 @@ def _deciding_reply(facts: TransactionResult, own: Reply | None) -> tuple[Phase,
         return Phase.RCPT, own
     if facts.data is None or facts.data.is_negative:
         return Phase.DATA, facts.data
-    return Phase.FINAL_DOT, facts.final
+    return Phase.FINAL_DOT, final
 
 
 def _accuses_the_route(phase: Phase, reply: Reply) -> bool:
@@ -207,7 +212,10 @@ def _course_of_break(facts: TransactionResult) -> Course:
 
 
 def _is_cut_off(facts: TransactionResult) -> bool:
-    return facts.broken is not None and facts.final is None and facts.broken.kind is not BreakKind.GOODBYE
+    """Whether the outcome of a recipient is unknown: the dot had left, and its reply did not come."""
+    waited = [own for own, final in zip(facts.recipients, facts.finals, strict=True) if final is None]
+    is_open = any(own is not None and own.is_positive for own in waited)
+    return facts.broken is not None and is_open and facts.broken.kind is not BreakKind.GOODBYE
 
 
 def _reason_of_break(facts: TransactionResult) -> Reason:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -190,6 +191,21 @@ def test_an_unknown_outcome_marks_a_possible_duplicate(tmp_path: Path) -> None:
         attempt(spool, outbox, Verdict.ACCEPTED)
     assert message(spool, queue_id).possible_duplicate
     assert names(spool, queue_id).count("PossibleDuplicate") == 1
+
+
+def test_what_is_left_of_a_message_whose_other_replies_were_lost_is_marked(tmp_path: Path) -> None:
+    """By LMTP one recipient may have been accepted before the connection was cut."""
+    spool = make_spool(tmp_path)
+    (queue_id,) = make_ready(spool, arrival(), recipients=[A, B])
+    with submitting(spool) as outbox:
+        (claim,) = outbox.claim(1)
+        outbox.dot(claim)
+        settled = replace(answered(spool, claim, Verdict.ACCEPTED, Verdict.POSTPONED), outcome_unknown=True)
+        outbox.note(settled)
+        outbox.settle([settled])
+    row = message(spool, queue_id)
+    assert (row.state, row.recipients, row.possible_duplicate) == (State.DEFERRED, (B,), True)
+    assert names(spool, queue_id)[-1] == "PossibleDuplicate"
 
 
 def test_an_unreadable_message_waits_for_the_operator(tmp_path: Path) -> None:

@@ -36,7 +36,15 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Message:
 @pytest.mark.parametrize("kinds", KINDS)
 def test_a_settlement_is_read_back_from_its_line(tmp_path: Path, one: Message, kinds: tuple[Verdict, ...]) -> None:
     """A killed process has left nothing but the line."""
-    settled = settlement(one, 3, answers=answers(kinds), attempt_clock=77, next_attempt_at=START, has_expired=True)
+    settled = settlement(
+        one,
+        3,
+        answers=answers(kinds),
+        attempt_clock=77,
+        next_attempt_at=START,
+        has_expired=True,
+        outcome_unknown=True,
+    )
     journal = Journal(tmp_path / "j", disk=Disk(), now_ms=lambda: 0)
     outcome, details = journal_entry(settled)
     journal.note(outcome, one.queue_id, details=details)

@@ -304,3 +304,25 @@ def test_closing_does_not_wait_for_a_server_that_takes_nothing() -> None:
             return asyncio.get_running_loop().time() - began
 
     assert asyncio.run(talk()) < PATIENCE
+
+
+def test_an_absolute_path_is_a_unix_socket(tmp_path: Path) -> None:
+    path = str(tmp_path / "lmtp")
+
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 store\r\n")
+        writer.close()
+
+    async def connect() -> tuple[bytes, str]:
+        async with await asyncio.start_unix_server(greet, path):
+            stream = await Stream.connect(path, 0, tls=None, timeout=PATIENCE)
+            said = await stream.read(timeout=PATIENCE)
+            await stream.close()
+        return said, stream.peer_address
+
+    assert asyncio.run(connect()) == (b"220 store\r\n", path)
+
+
+def test_a_unix_socket_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConnectFailed, match=rf"cannot connect to {tmp_path}/none: No such file or directory"):
+        asyncio.run(Stream.connect(f"{tmp_path}/none", 25, tls=None, timeout=PATIENCE))

@@ -107,8 +107,9 @@ def test_a_message_arrives_with_its_octets() -> None:
 
     async def act(client: SmtpClient) -> None:
         result = await client.submit(submission(message))
-        assert result.final is not None
-        assert (result.final.code, result.final.text) == (250, "queued")
+        (final,) = result.finals
+        assert final is not None
+        assert (final.code, final.text) == (250, "queued")
 
     (received,) = with_aiosmtpd(act)
     assert received.content == message
@@ -276,8 +277,9 @@ def early(reply: str) -> TransactionResult:
 def test_a_refusal_in_the_middle_of_the_content_is_the_final_reply() -> None:
     """Relays refuse what grows too large; the rest could pass for commands, so the session ends there."""
     result = early("S: 552 5.3.4 too big\nSILENT\n")
-    assert result.final is not None
-    assert (result.final.code, result.dot_sent, result.broken) == (552, False, None)
+    (final,) = result.finals
+    assert final is not None
+    assert (final.code, result.dot_sent, result.broken) == (552, False, None)
 
 
 def test_a_goodbye_in_the_middle_of_the_content_leaves_nothing_open() -> None:
@@ -289,7 +291,7 @@ def test_a_goodbye_in_the_middle_of_the_content_leaves_nothing_open() -> None:
 def test_an_acceptance_in_the_middle_of_the_content_is_nonsense() -> None:
     result = early("S: 250 thanks\nSILENT\n")
     assert result.broken is not None
-    assert (result.broken.kind, result.broken.phase, result.final) == (BreakKind.VIOLATION, Phase.CONTENT, None)
+    assert (result.broken.kind, result.broken.phase, result.finals) == (BreakKind.VIOLATION, Phase.CONTENT, (None,))
 
 
 def test_a_relay_that_is_not_there_is_a_sick_route() -> None:

@@ -2,8 +2,9 @@
 
 The client submits the messages `one`, `two`, `three`, as many as `#messages:` says (default 1), each to as many
 recipients as `#recipients:` says. `#outcome:` is what became of each, or why no session came about; `#untried:` is what
-was taken and came back; `#usable: no` where the session is over. Every file is spoken with the server's lines whole and
-octet by octet; those that say `#chunks: whole` test what lies in one piece with the reply before it.
+was taken and came back; `#usable: no` where the session is over; `#protocol: lmtp` speaks that. Every file is spoken
+with the server's lines whole and octet by octet; those that say `#chunks: whole` test what lies in one piece with the
+reply before it.
 """
 
 from __future__ import annotations
@@ -67,13 +68,16 @@ def shown(reply: Reply) -> str:
     return f"{reply.code} {reply.enhanced or ''}".strip()
 
 
-def told(result: TransactionResult) -> str:
+def told(result: TransactionResult, *, protocol: str) -> str:
     words = [] if result.objection is None else [str(result.objection)]
     rcpt = ",".join(shown(reply) for reply in result.recipients if reply)
     words += [f"mail={shown(result.mail)}"] if result.mail else []
     words += [f"rcpt={rcpt}"] if rcpt else []
     words += [f"data={shown(result.data)}"] if result.data else []
-    words += [f"final={shown(result.final)}"] if result.final else ["dot"] if result.dot_sent else []
+    finals = [shown(reply) for reply in result.finals if reply]
+    # By SMTP there is one reply, whoever it is for.
+    finals = finals if protocol == "lmtp" else finals[:1]
+    words += [f"final={','.join(finals)}"] if finals else ["dot"] if result.dot_sent else []
     words += [f"broken={result.broken.kind}@{result.broken.phase}"] if result.broken else []
     words += ["after-refusal"] if result.after_refusal else []
     words += ["again"] if result.broken and not result.is_first else []
@@ -85,7 +89,7 @@ async def converse(path: Path, relay: SmtpEndpoint) -> dict[str, list[str]]:
     waiting = submissions(path)
 
     async def note(_submission: Submission, result: TransactionResult) -> None:
-        outcomes.append(told(result))
+        outcomes.append(told(result, protocol=directive(path, "protocol", "smtp")))
 
     try:
         client = await SmtpClient.open(
@@ -124,6 +128,7 @@ def test_the_dialogue_comes_to_its_outcome(path: Path, chunking: Chunking, tmp_p
                 helo_name="gw.corp.example",
                 credentials=Credentials(username=user, password=Secret(password)) if user else None,
                 may_log_in_without_tls=not directives(path, "private"),
+                is_lmtp=directive(path, "protocol", "smtp") == "lmtp",
             )
             return await converse(path, relay)
 

@@ -144,6 +144,15 @@ def test_an_unanswered_final_dot_leaves_all_recipients_undecided() -> None:
     assert given_back(concluded(claim("a@x", "b@x"), judged)).outcome_unknown
 
 
+def test_an_acceptance_is_kept_where_the_replies_for_others_were_lost() -> None:
+    """RFC 2033 section 4.2: by LMTP each recipient has its own reply. The rest is sent again, and marked."""
+    judged = verdict(ACCEPTED, UNTOUCHED, course=Course.PAUSE, is_break=True, is_ambiguous=True)
+    ended = concluded(claim("a@x", "b@x"), judged)
+    assert rulings(ended) == [Ruling.ACCEPTED, Ruling.POSTPONED]
+    assert isinstance(ended, Settlement)
+    assert (ended.outcome_unknown, ended.next_attempt_at) == (True, NOW)
+
+
 def test_an_expired_message_is_refused_and_says_so() -> None:
     around = replace(AROUND, open_clock=6 * 86_400_000)
     ended = concluded(claim(), verdict(POSTPONED), around=around)

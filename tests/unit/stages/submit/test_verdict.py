@@ -51,7 +51,11 @@ def facts(*recipients: str, reverse_path: str = "a@example.org", octets: int = 5
         octets=octets,
     )
     return TransactionResult(
-        envelope=envelope, offered=OFFERED, mail=OK, recipients=tuple(reply(line) for line in recipients)
+        envelope=envelope,
+        offered=OFFERED,
+        mail=OK,
+        recipients=tuple(reply(line) for line in recipients),
+        finals=(None,) * len(recipients),
     )
 
 
@@ -66,7 +70,7 @@ def answered(phase: Phase, line: str, *, reverse_path: str = "a@example.org") ->
         case Phase.DATA:
             return replace(good, data=reply(line))
         case _:
-            return replace(good, data=GO_AHEAD, final=reply(line), dot_sent=True)
+            return replace(good, data=GO_AHEAD, finals=(reply(line),), dot_sent=True)
 
 
 def broken(broke: Break, *, phase: Phase, after_refusal: bool = False, is_first: bool = True) -> TransactionResult:
@@ -306,14 +310,14 @@ def test_a_reply_to_the_final_dot_leaves_nothing_open_though_the_session_broke_t
 
 def test_each_of_several_recipients_is_judged_by_its_own_reply() -> None:
     mixed = facts("250 ok", "550 5.1.1 unknown", "451 later", "251 will forward", "552 5.2.2 full", "530 log in")
-    verdict = judge(replace(mixed, data=GO_AHEAD, final=OK, dot_sent=True))
+    verdict = judge(replace(mixed, data=GO_AHEAD, finals=(OK,) * len(mixed.recipients), dot_sent=True))
     kinds = [type(outcome) for outcome in verdict.outcomes]
     assert kinds == [Accepted, Refused, Postponed, Accepted, Postponed, Untouched]
     assert verdict.course is Course.PAUSE
 
 
 def test_a_refusal_at_the_final_dot_reaches_only_the_recipients_accepted_before() -> None:
-    mixed = replace(facts("250 ok", "451 later"), data=GO_AHEAD, final=reply("554 5.7.1 spam"), dot_sent=True)
+    mixed = replace(facts("250 ok", "451 later"), data=GO_AHEAD, finals=(reply("554 5.7.1 spam"), None), dot_sent=True)
     assert [type(outcome) for outcome in judge(mixed).outcomes] == [Refused, Postponed]
 
 
@@ -341,3 +345,20 @@ def test_nothing_without_a_2yz_to_the_final_dot_is_accepted() -> None:
 def test_a_session_that_could_not_be_opened_is_explained_by_the_reply_or_by_the_network() -> None:
     assert str(sick_route(Phase.GREETING, "554 no", reply=reply("554 5.3.2 no"))) == "submit: 554 5.3.2 greeting: no"
     assert str(sick_route(Phase.CONNECT, "refused")) == "submit: connect: refused"
+
+
+def test_by_lmtp_each_recipient_has_the_final_reply_of_its_own() -> None:
+    """RFC 2033 section 4.2."""
+    many = facts("250 ok", "550 5.1.1 no", "250 ok", "250 ok")
+    finals = (OK, None, reply("452 4.2.2 full"), reply("550 5.2.1 off"))
+    verdict = judge(replace(many, data=GO_AHEAD, finals=finals, dot_sent=True))
+    assert [type(outcome) for outcome in verdict.outcomes] == [Accepted, Refused, Postponed, Refused]
+    assert (verdict.course, verdict.is_ambiguous) == (Course.GO_ON, False)
+
+
+def test_a_cut_between_the_final_replies_leaves_those_that_had_none_unknown() -> None:
+    many = replace(facts("250 ok", "250 ok", "550 5.1.1 no"), data=GO_AHEAD, dot_sent=True, broken=LOST)
+    verdict = judge(replace(many, finals=(OK, None, None)))
+    assert [type(outcome) for outcome in verdict.outcomes] == [Accepted, Untouched, Refused]
+    assert verdict.is_ambiguous
+    assert not judge(replace(many, recipients=(*many.recipients[:1], None, None), finals=(OK, None, None))).is_ambiguous
