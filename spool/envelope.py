@@ -86,10 +86,16 @@ class Reason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What the relay must offer for this message to pass unchanged (RFC 6152, RFC 6531)."""
+    """What the relay must offer or bear for this message to pass unchanged (RFC 6152, RFC 6531).
+
+    `overlong_line_octets` is the length of its longest line where that is more than RFC 5322 section 2.1.1 allows, 998,
+    else 0.
+    """
 
     eightbit: bool = False
     smtputf8: bool = False
+    overlong_line_octets: int = 0
+    has_nul: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

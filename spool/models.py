@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from spool.states import LIVE, State
 
-SCHEMA_REVISION = "0002"
+SCHEMA_REVISION = "0003"
 
 metadata = MetaData()
 
@@ -89,6 +89,8 @@ messages = Table(
     Column("subject", Text, nullable=False),
     Column("eightbit", Boolean(create_constraint=False), nullable=False),
     Column("smtputf8", Boolean(create_constraint=False), nullable=False),
+    Column("overlong_line_octets", Integer, nullable=False, server_default="0"),
+    Column("has_nul", Boolean(create_constraint=False), nullable=False, server_default="0"),
     Column("reason", JSON(none_as_null=True)),
     # Submission.
     Column("attempts", Integer, nullable=False),

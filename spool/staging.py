@@ -156,6 +156,8 @@ class Staging:
                     "subject": subject,
                     "eightbit": needs.eightbit,
                     "smtputf8": needs.smtputf8,
+                    "overlong_line_octets": needs.overlong_line_octets,
+                    "has_nul": needs.has_nul,
                     "queued_clock": queued_clock,
                 }
                 event = Validated(queue_id=message.queue_id, account=message.account, sender=sender)

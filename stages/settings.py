@@ -71,6 +71,20 @@ class InvalidReversePath(StrEnum):
     FALLBACK = "fallback"
 
 
+class BareNewlines(StrEnum):
+    """What becomes of a message with a CR or LF that is not half of a CRLF."""
+
+    NORMALISE = "normalise"
+    BADMAIL = "badmail"
+
+
+class Ambiguous(StrEnum):
+    """What becomes of a message whose final dot got no reply: the relay may have it."""
+
+    RESEND = "resend"
+    HOLD = "hold"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpoolSettings:
     """The place of the spool, and what it may cost."""
@@ -120,6 +134,7 @@ class ValidateSettings:
     """
 
     invalid_reverse_path: InvalidReversePath
+    bare_newlines: BareNewlines
     max_hops: int
     default_domain: str | None
 

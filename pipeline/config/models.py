@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validat
 
 from pipeline.config import grammar
 from stages.secret import Secret
-from stages.settings import AuthMethod, Grant, InvalidReversePath, Oversize, TlsMode
+from stages.settings import AuthMethod, BareNewlines, Grant, InvalidReversePath, Oversize, TlsMode
 from stages.trust import TlsVersion
 
 
@@ -61,6 +61,7 @@ Tls = Annotated[TlsMode, PlainValidator(grammar.choice(TlsMode))]
 Auth = Annotated[AuthMethod, PlainValidator(grammar.choice(AuthMethod))]
 OversizeRule = Annotated[Oversize, PlainValidator(grammar.choice(Oversize))]
 RelayProtocol = Annotated[Protocol, PlainValidator(grammar.choice(Protocol, later=frozenset({"lmtp"})))]
+BareNewlinesRule = Annotated[BareNewlines, PlainValidator(grammar.choice(BareNewlines))]
 ReversePathRule = Annotated[InvalidReversePath, PlainValidator(grammar.choice(InvalidReversePath))]
 
 
@@ -139,6 +140,7 @@ class SubmitTable(Table):
     retry_initial: TimeLimit = grammar.duration("1m")
     retry_max: TimeLimit = grammar.duration("1h")
     queue_lifetime: Duration = grammar.duration("5d")
+    bare_newlines: BareNewlinesRule = BareNewlines.NORMALISE
 
     @model_validator(mode="after")
     def _retries_grow_apart(self) -> Self:

@@ -46,6 +46,7 @@ def resolve(file: Configuration, base: Path) -> Settings:
         ),
         validate=ValidateSettings(
             invalid_reverse_path=file.validate_.invalid_return_path,
+            bare_newlines=file.submit.bare_newlines,
             max_hops=file.validate_.max_hops,
             default_domain=file.smtp.default_domain,
         ),

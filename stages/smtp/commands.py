@@ -27,9 +27,10 @@ _DOMAIN = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """What the relay is told about a message.
+    """What the relay is told about a message, and what of its content a relay may not bear.
 
-    `reverse_path` is "" for the null one; `octets` are those of the message we send.
+    `reverse_path` is "" for the null one; `octets` are those of the message we send; `overlong_line_octets` is 0 unless
+    a line is longer than RFC 5322 allows.
     """
 
     reverse_path: str
@@ -37,6 +38,8 @@ class Envelope:
     octets: int
     eightbit: bool = False
     smtputf8: bool = False
+    overlong_line_octets: int = 0
+    has_nul: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what validation must have stopped, before a connection is touched."""

@@ -79,6 +79,8 @@ def prepare(spool: Spool, claim: Claim, *, gateway: Gateway) -> Outgoing | Unrea
             octets=octets,
             eightbit=message.needs.eightbit,
             smtputf8=message.needs.smtputf8,
+            overlong_line_octets=message.needs.overlong_line_octets,
+            has_nul=message.needs.has_nul,
         )
     except OurBug as error:
         # Validation lets nothing like that through; should it ever, this message alone pays.

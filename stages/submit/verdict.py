@@ -26,7 +26,7 @@ differ the temporary one wins: RFC 2034 forbids it, servers do it ("451 5.7.3"),
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import assert_never
 
@@ -37,6 +37,7 @@ from stages.smtp.transaction import BreakKind, Objection, TransactionResult
 
 STAGE = "submit"
 
+_ABOUT_CONTENT = frozenset({Phase.DATA, Phase.CONTENT, Phase.FINAL_DOT})
 _NOT_LET_IN = frozenset({530, 534, 535, 538})  # RFC 4954 section 6, RFC 3207 section 4
 
 
@@ -236,9 +237,24 @@ def _explained(facts: TransactionResult, phase: Phase, *, reply: Reply) -> Reaso
         case "5.2.3":
             limit = "the recipient's limit"
         case _:
-            return _quoted(phase, reply)
+            return _with_hint(_quoted(phase, reply), facts, is_about_content=phase in _ABOUT_CONTENT)
     text = f"{phase}: {facts.envelope.octets} octets, larger than {limit}: {reply.text}"
     return Reason(stage=STAGE, code=reply.code, enhanced=reply.enhanced, text=text)
+
+
+def _with_hint(reason: Reason, facts: TransactionResult, *, is_about_content: bool) -> Reason:
+    """Say behind a refusal of the content what of it the standards give a relay the right to refuse."""
+    envelope = facts.envelope
+    hints = []
+    if envelope.eightbit and not facts.offered.eightbitmime:
+        hints.append("8-bit text, and the relay does not offer 8BITMIME")
+    if envelope.overlong_line_octets:
+        hints.append(f"a line of {envelope.overlong_line_octets} octets, more than 998")
+    if envelope.has_nul:
+        hints.append("NUL")
+    if not hints or not is_about_content:
+        return reason
+    return replace(reason, text=f"{reason.text} (the message has {'; '.join(hints)})")
 
 
 def _quoted(phase: Phase, reply: Reply) -> Reason:

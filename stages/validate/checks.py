@@ -34,6 +34,12 @@ class Content:
     has_bare_lf: bool
     overlong_line_octets: int
 
+    @property
+    def bare_newlines(self) -> str:
+        """Which line ends there are that RFC 5321 section 2.3.8 forbids; empty where there are none."""
+        found = [name for name, has in (("CR", self.has_bare_cr), ("LF", self.has_bare_lf)) if has]
+        return f"a bare {' and a bare '.join(found)} in the message" if found else ""
+
 
 class ContentScan:
     """Find the facts of a message as it is read, chunk by chunk."""
@@ -118,4 +124,9 @@ def needs(content: Content, *, addresses: Sequence[str]) -> Needs:
     mail with raw octets there is old and common, and a relay that takes it under SMTPUTF8 bounces it where its next hop
     has none: only an address asks for it.
     """
-    return Needs(eightbit=content.is_eightbit, smtputf8=not all(address.isascii() for address in addresses))
+    return Needs(
+        eightbit=content.is_eightbit,
+        smtputf8=not all(address.isascii() for address in addresses),
+        overlong_line_octets=content.overlong_line_octets,
+        has_nul=content.has_nul,
+    )

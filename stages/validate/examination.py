@@ -21,7 +21,7 @@ from spool.rows import Message
 from spool.staging import Passed, Rejected
 from stages.mail.headers import MAX_HEADER_OCTETS, Header, scan, subject
 from stages.mail.received import Hop
-from stages.settings import AccountSettings, InvalidReversePath, ValidateSettings
+from stages.settings import AccountSettings, BareNewlines, InvalidReversePath, ValidateSettings
 from stages.validate.checks import Content, ContentScan, loop_reason, needs
 from stages.validate.events import ReversePathReplaced
 from stages.validate.reverse_path import ReversePath, Unusable, derive
@@ -64,7 +64,7 @@ def decide(message: Message, header: Header, *, content: Content, rules: Rules) 
     recipients = message.recipients or deliver_to
     # The trace field names whom the account is for, also when some of them are done with.
     addressees = deliver_to if set(recipients) <= set(deliver_to) else recipients
-    reason = message.reason or _obstacle(message, header, addressees=addressees, rules=rules)
+    reason = message.reason or _obstacle(message, header, content=content, addressees=addressees, rules=rules)
     if reason:
         return Examined(finding=rejected(message, reason, header=header, recipients=recipients))
     if message.sender is not None:
@@ -99,14 +99,22 @@ def rejected(
     )
 
 
-def _obstacle(message: Message, header: Header, *, addressees: tuple[str, ...], rules: Rules) -> Reason | None:
+def _obstacle(
+    message: Message, header: Header, *, content: Content, addressees: tuple[str, ...], rules: Rules
+) -> Reason | None:
     """Why a message may go to nobody, whatever its reverse-path is."""
     if not addressees:
         return _reason(f"the configuration has no account {message.account!r} any more, so nobody is known to get it")
     # The trace field names the host that the message was fetched from, whatever the account says today.
     hop = Hop(peer_host=message.peer.partition(" ")[0], gateway=rules.gateway, recipients=addressees)
     looping = loop_reason(header, hop, max_hops=rules.settings.max_hops)
-    return _reason(looping) if looping else None
+    if looping:
+        return _reason(looping)
+    # What pickup brought was looked at by the operator, and files of a UNIX machine have no CR.
+    is_fetched = message.sender is None
+    if rules.settings.bare_newlines is BareNewlines.BADMAIL and is_fetched and content.bare_newlines:
+        return _reason(f'{content.bare_newlines}, and submit.bare_newlines = "badmail"')
+    return None
 
 
 def _passed(

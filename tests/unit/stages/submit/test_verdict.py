@@ -362,3 +362,30 @@ def test_a_cut_between_the_final_replies_leaves_those_that_had_none_unknown() ->
     assert [type(outcome) for outcome in verdict.outcomes] == [Accepted, Untouched, Refused]
     assert verdict.is_ambiguous
     assert not judge(replace(many, recipients=(*many.recipients[:1], None, None), finals=(OK, None, None))).is_ambiguous
+
+
+ODD = facts("250 ok").envelope
+
+
+@pytest.mark.parametrize(
+    ("envelope", "hint"),
+    [
+        (replace(ODD, eightbit=True), "8-bit text, and the relay does not offer 8BITMIME"),
+        (replace(ODD, overlong_line_octets=2000), "a line of 2000 octets, more than 998"),
+        (replace(ODD, has_nul=True), "NUL"),
+        (replace(ODD, has_nul=True, eightbit=True), "8-bit text, and the relay does not offer 8BITMIME; NUL"),
+    ],
+)
+def test_a_refusal_of_content_says_what_a_relay_need_not_bear(envelope: Envelope, hint: str) -> None:
+    """RFC 6152; RFC 5322 section 2.1: it is sent as it is, and where that is refused the reason is plain."""
+    refused = replace(answered(Phase.FINAL_DOT, "554 5.6.0 no"), envelope=envelope, offered=Extensions())
+    outcome = only(judge(refused))
+    assert isinstance(outcome, Refused)
+    assert str(outcome.reason) == f"submit: 554 5.6.0 final dot: no (the message has {hint})"
+
+
+def test_a_refusal_of_somebody_says_nothing_about_the_content() -> None:
+    refused = answered(Phase.RCPT, "550 5.1.1 no")
+    outcome = only(judge(replace(refused, envelope=replace(refused.envelope, has_nul=True))))
+    assert isinstance(outcome, Refused)
+    assert str(outcome.reason) == "submit: 550 5.1.1 RCPT TO: no"

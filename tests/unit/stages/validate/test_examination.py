@@ -7,20 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from spool.envelope import Reason
+from spool.envelope import Needs, Reason
 from spool.errors import Damaged
 from spool.opening import Spool
 from spool.staging import Passed, Rejected
 from stages.mail.headers import MAX_HEADER_OCTETS
 from stages.mail.received import Hop, trace_field
-from stages.settings import AccountSettings, InvalidReversePath, ValidateSettings
+from stages.settings import AccountSettings, BareNewlines, InvalidReversePath, ValidateSettings
 from stages.validate.examination import Examined, Rules, examine
 from tests.support.settings import account
 from tests.support.spools import START, admit, arrival, make_spool, message
 
 GATEWAY = "gw.corp.example"
 PEER = "pop.isp.example"
-SETTINGS = ValidateSettings(invalid_reverse_path=InvalidReversePath.BADMAIL, max_hops=5, default_domain=None)
+SETTINGS = ValidateSettings(
+    invalid_reverse_path=InvalidReversePath.BADMAIL,
+    bare_newlines=BareNewlines.NORMALISE,
+    max_hops=5,
+    default_domain=None,
+)
 
 
 @pytest.fixture
@@ -111,6 +116,28 @@ def test_an_unusable_reverse_path_gives_way_to_the_next_header_where_it_is_so_co
         "an angle bracket is not closed, in: Sender: <broken"
     ]
     assert "unusable Sender" in reason(look(spool, b"Sender: <broken\r\n\r\n", settings=settings))
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"one\ntwo\r\n", "a bare LF in the message"),
+        (b"one\rtwo\r\n", "a bare CR in the message"),
+        (b"one\rtwo\nthree\r\n", "a bare CR and a bare LF in the message"),
+    ],
+)
+def test_bare_line_ends_are_mended_or_refused_as_it_is_configured(spool: Spool, body: bytes, said: str) -> None:
+    """RFC 5321 section 2.3.8."""
+    content = b"From: a@example.org\r\n\r\n" + body
+    assert passed(look(spool, content)).sender == "a@example.org"
+    strict = dataclasses.replace(SETTINGS, bare_newlines=BareNewlines.BADMAIL)
+    assert reason(look(spool, content, settings=strict)) == f'validate: {said}, and submit.bare_newlines = "badmail"'
+    assert passed(look(spool, b"From: a@example.org\r\n\r\nclean\r\n", settings=strict)).sender == "a@example.org"
+
+
+def test_what_relays_may_not_bear_is_noted(spool: Spool) -> None:
+    found = passed(look(spool, b"From: a@example.org\r\n\r\n\0\xe4" + b"x" * 2000 + b"\r\n"))
+    assert found.needs == Needs(eightbit=True, overlong_line_octets=2002, has_nul=True)
 
 
 def test_a_refused_message_keeps_its_recipients_and_subject_for_the_operator(spool: Spool) -> None:

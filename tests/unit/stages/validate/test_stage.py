@@ -15,7 +15,7 @@ from spool.queue_id import QueueId
 from spool.route import Route
 from spool.states import State
 from stages.runner import Mode, run_stage
-from stages.settings import AccountSettings, InvalidReversePath, ValidateSettings
+from stages.settings import AccountSettings, BareNewlines, InvalidReversePath, ValidateSettings
 from stages.validate import stage
 from stages.validate.examination import Rules
 from stages.validate.stage import Examiner, ValidateStage
@@ -23,7 +23,12 @@ from tests.support.settings import account, default_settings
 from tests.support.spools import Clock, admit, arrival, letters, logged, make_spool, message
 
 GOOD = b"From: alice@example.org\r\n\r\nHello.\r\n"
-SETTINGS = ValidateSettings(invalid_reverse_path=InvalidReversePath.BADMAIL, max_hops=50, default_domain=None)
+SETTINGS = ValidateSettings(
+    invalid_reverse_path=InvalidReversePath.BADMAIL,
+    bare_newlines=BareNewlines.NORMALISE,
+    max_hops=50,
+    default_domain=None,
+)
 RULES = Rules(settings=SETTINGS, accounts={"sales": account()}, gateway="gw.corp.example")
 
 
