@@ -71,6 +71,13 @@ class InvalidReversePath(StrEnum):
     FALLBACK = "fallback"
 
 
+class RelayProtocol(StrEnum):
+    """How the relay is spoken to."""
+
+    SMTP = "smtp"
+    LMTP = "lmtp"
+
+
 class BareNewlines(StrEnum):
     """What becomes of a message with a CR or LF that is not half of a CRLF."""
 
@@ -96,13 +103,14 @@ class SpoolSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmtpSettings:
-    """The relay that we submit to.
+    """The relay that we submit to. A `host` that is an absolute path is a UNIX socket; it has no port and no TLS.
 
     `username` and `password` are both given or both None.
     """
 
     host: str
     port: int
+    protocol: RelayProtocol
     tls: TlsMode
     trust: Trust
     username: str | None

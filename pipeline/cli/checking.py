@@ -175,7 +175,7 @@ async def _greet(smtp: SmtpSettings) -> Greeted:
 
 def _lines(settings: Settings, checked: Checked) -> Iterator[tuple[str, str]]:
     smtp, relay = settings.smtp, checked.relay
-    where = f"relay ({smtp.host} port {smtp.port})"
+    where = f"relay ({smtp.host})" if smtp.host.startswith("/") else f"relay ({smtp.host} port {smtp.port})"
     yield ("ok", f"{where}: {_relay_text(relay)}") if relay.error is None else ("FAILED", f"{where}: {relay.error}")
     yield "ok", f"largest message that is fetched: {limit_text(checked.limit)}"
     if checked.trouble:

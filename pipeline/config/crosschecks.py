@@ -23,6 +23,7 @@ def crosscheck(raw: Raw, base: Path) -> list[Problem]:
     """All problems of this kind; relative paths in the file start at `base`."""
     return [
         *_smtp_login(raw),
+        *_relay_place(raw),
         *_account_logins(raw),
         *_oauth2(raw),
         *_certificates(raw),
@@ -44,6 +45,21 @@ def _smtp_login(raw: Raw) -> Iterator[Problem]:
         yield from _one_login(("smtp",), given, known=PASSWORD_KEYS)
     elif given:
         yield Problem(path=("smtp", given[0]), text="is given without username")
+
+
+def _relay_place(raw: Raw) -> Iterator[Problem]:
+    smtp = _table(raw, "smtp")
+    host = smtp.get("host")
+    if isinstance(host, str) and host.startswith("/"):
+        if smtp.get("tls", "none") != "none":
+            yield Problem(path=("smtp", "tls"), text="a UNIX socket has no TLS: leave it out")
+        if "port" in smtp:
+            yield Problem(path=("smtp", "port"), text="a UNIX socket has no port: leave it out")
+    elif smtp.get("protocol") == "lmtp" and smtp.get("port", 25) == 25:
+        # RFC 2033 section 5.
+        yield Problem(
+            path=("smtp", "port"), text="is not 25 with lmtp: give the server's own, often 24"
+        )
 
 
 def _account_logins(raw: Raw) -> Iterator[Problem]:

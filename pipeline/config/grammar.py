@@ -146,8 +146,19 @@ def host(value: object) -> str:
     return candidate.removesuffix(".")
 
 
+def relay_host(value: object) -> str:
+    """As `host`, or the absolute path of a UNIX socket, which keeps its case."""
+    candidate = text(value)
+    # sun_path of unix(7) has 108 octets, the NUL at its end among them.
+    if candidate.startswith("/") and len(candidate.encode()) > 107:
+        raise ValueError(f"{shown(value)} is longer than the path of a UNIX socket may be, 107 octets")
+    return candidate if candidate.startswith("/") else host(value)
+
+
 def is_loopback(host_name: str) -> bool:
-    """Whether what is sent to this host stays on the machine."""
+    """Whether what is sent to this host, or UNIX socket, stays on the machine."""
+    if host_name.startswith("/"):
+        return True
     return ipaddress.ip_address(host_name).is_loopback if _is_address(host_name) else host_name == "localhost"
 
 

@@ -7,14 +7,21 @@ than one table, or beyond the file, are in `crosschecks`.
 from __future__ import annotations
 
 from datetime import timedelta
-from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
 
 from pipeline.config import grammar
 from stages.secret import Secret
-from stages.settings import AuthMethod, BareNewlines, Grant, InvalidReversePath, Oversize, TlsMode
+from stages.settings import (
+    AuthMethod,
+    BareNewlines,
+    Grant,
+    InvalidReversePath,
+    Oversize,
+    RelayProtocol,
+    TlsMode,
+)
 from stages.trust import TlsVersion
 
 
@@ -28,15 +35,10 @@ PASSWORD_KEYS = keys_of_secret("password")
 SECRETS = ("client_secret", "refresh_token")
 
 
-class Protocol(StrEnum):
-    """How the relay is spoken to; one word so far, so `Settings` does not carry it."""
-
-    SMTP = "smtp"
-
-
 Text = Annotated[str, PlainValidator(grammar.text)]
 Name = Annotated[str, PlainValidator(grammar.name)]
 Host = Annotated[str, PlainValidator(grammar.host)]
+RelayHost = Annotated[str, PlainValidator(grammar.relay_host)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1)]
 Connections = Annotated[int, Field(ge=1, le=100)]
@@ -60,7 +62,7 @@ MinVersion = Annotated[TlsVersion, PlainValidator(grammar.choice(TlsVersion))]
 Tls = Annotated[TlsMode, PlainValidator(grammar.choice(TlsMode))]
 Auth = Annotated[AuthMethod, PlainValidator(grammar.choice(AuthMethod))]
 OversizeRule = Annotated[Oversize, PlainValidator(grammar.choice(Oversize))]
-RelayProtocol = Annotated[Protocol, PlainValidator(grammar.choice(Protocol, later=frozenset({"lmtp"})))]
+ProtocolWord = Annotated[RelayProtocol, PlainValidator(grammar.choice(RelayProtocol))]
 BareNewlinesRule = Annotated[BareNewlines, PlainValidator(grammar.choice(BareNewlines))]
 ReversePathRule = Annotated[InvalidReversePath, PlainValidator(grammar.choice(InvalidReversePath))]
 
@@ -103,9 +105,9 @@ class WithTls(Table):
 class SmtpTable(WithTls, WithPassword):
     """`[smtp]`."""
 
-    host: Host = "127.0.0.1"
+    host: RelayHost = "127.0.0.1"
     port: Port = 25
-    protocol: RelayProtocol = Protocol.SMTP
+    protocol: ProtocolWord = RelayProtocol.SMTP
     username: Text | None = None
     default_domain: Domain | None = None
     timeout: TimeLimit = grammar.duration("5m")

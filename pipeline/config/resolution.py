@@ -94,6 +94,7 @@ def _smtp(table: SmtpTable, sources: _Sources, *, base: Path) -> SmtpSettings:
     return SmtpSettings(
         host=table.host,
         port=table.port,
+        protocol=table.protocol,
         tls=table.tls or (TlsMode.NONE if is_loopback(table.host) else TlsMode.STARTTLS),
         trust=_trust(table, base),
         username=table.username,

@@ -10,7 +10,7 @@ import os
 
 from stages import passwords
 from stages.secret import Secret
-from stages.settings import SmtpSettings, TlsMode
+from stages.settings import RelayProtocol, SmtpSettings, TlsMode
 from stages.smtp.client import SmtpClient
 from stages.smtp.commands import helo_name
 from stages.smtp.opening import Credentials, SmtpEndpoint
@@ -37,6 +37,7 @@ class Relay:
             credentials=await self._credentials(),
             # The configuration has "none" only for a loopback address, or because the operator wrote it.
             may_log_in_without_tls=settings.tls is TlsMode.NONE,
+            is_lmtp=settings.protocol is RelayProtocol.LMTP,
         )
         return await SmtpClient.open(
             relay,
