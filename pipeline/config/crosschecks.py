@@ -57,9 +57,7 @@ def _relay_place(raw: Raw) -> Iterator[Problem]:
             yield Problem(path=("smtp", "port"), text="a UNIX socket has no port: leave it out")
     elif smtp.get("protocol") == "lmtp" and smtp.get("port", 25) == 25:
         # RFC 2033 section 5.
-        yield Problem(
-            path=("smtp", "port"), text="is not 25 with lmtp: give the server's own, often 24"
-        )
+        yield Problem(path=("smtp", "port"), text="is not 25 with lmtp: give the server's own, often 24")
 
 
 def _account_logins(raw: Raw) -> Iterator[Problem]:

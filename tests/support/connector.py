@@ -78,7 +78,7 @@ class Connector:
 def configure(
     directory: Path,
     *,
-    smtp_port: int,
+    smtp_port: int | None,
     accounts: Iterable[Mapping[str, object]],
     **sections: Mapping[str, object],
 ) -> Connector:
@@ -86,7 +86,8 @@ def configure(
     connector = Connector(directory=directory)
     document: dict[str, object] = {name: dict(section) for name, section in sections.items()}
     document["spool"] = {"directory": str(connector.spool), "min_free_space": "1MB", **sections.get("spool", {})}
-    document["smtp"] = {"host": "127.0.0.1", "port": smtp_port, **sections.get("smtp", {})}
+    port = {} if smtp_port is None else {"port": smtp_port}
+    document["smtp"] = {"host": "127.0.0.1", **port, **sections.get("smtp", {})}
     document["accounts"] = [dict(account) for account in accounts]
     connector.configuration.write_text(tomlkit.dumps(document))
     connector.configuration.chmod(0o600)

@@ -30,7 +30,7 @@ _CONFIGURATION = """
 base_dir = {root}/run
 state_dir = {root}/state
 log_path = {root}/dovecot.log
-protocols = pop3
+protocols = {protocols}
 listen = 127.0.0.1
 ssl = yes
 ssl_cert = <{root}/server.pem
@@ -52,10 +52,7 @@ passdb {{
   args = scheme=PLAIN {root}/passwd
 }}
 {oauth2}
-userdb {{
-  driver = static
-  args = uid={owner_uid} gid={owner_gid} home={root}/mail/%u
-}}
+{userdb}
 service pop3-login {{
   inet_listener pop3 {{
     port = {port}
@@ -78,6 +75,34 @@ service anvil {{
 {chroot}}}
 service stats {{
 {chroot}}}
+{lmtp}"""
+
+# Whoever has logged in has a maildrop.
+_OF_LOGINS = """
+userdb {{
+  driver = static
+  args = uid={owner_uid} gid={owner_gid} home={root}/mail/%u
+}}
+"""
+# Whoever mail is for has one if the file names him.
+_OF_THE_FILE = """
+userdb {{
+  driver = passwd-file
+  args = username_format=%n {root}/passwd
+}}
+"""
+_LMTP = """
+protocol lmtp {{
+  mail_location = maildir:{root}/mail/%n
+}}
+service lmtp {{
+  inet_listener lmtp {{
+    port = {port}
+  }}
+  unix_listener {root}/lmtp {{
+    mode = 0666
+  }}
+}}
 """
 
 _PASSWORD_MECHANISMS = "plain login apop cram-md5 scram-sha-1 scram-sha-256"
@@ -106,6 +131,7 @@ class Dovecot:
     port: int
     tls_port: int
     ca_file: Path
+    lmtp_port: int
     process: Running
     owner_uid: int
     owner_gid: int
@@ -131,6 +157,11 @@ class Dovecot:
     def maildir(self, user: str) -> Path:
         return self.root / "mail" / user
 
+    @property
+    def lmtp_socket(self) -> Path:
+        """Where LMTP is spoken over a UNIX socket, if at all."""
+        return self.root / "lmtp"
+
     def log(self) -> str:
         """What Dovecot has logged so far."""
         path = self.root / "dovecot.log"
@@ -138,13 +169,17 @@ class Dovecot:
 
 
 @contextmanager
-def dovecot(users: Mapping[str, str], *, introspection_port: int | None = None) -> Iterator[Dovecot]:
+def dovecot(
+    users: Mapping[str, str], *, introspection_port: int | None = None, lmtp: bool = False
+) -> Iterator[Dovecot]:
     """Run Dovecot with these users (name to password) and empty maildrops, until the block is left.
 
     A password may be given as it is stored, with its `{SCHEME}` in front. With an introspection server there are
-    logins by token too.
+    logins by token too. With `lmtp` it takes mail for these users, whatever their domain.
     """
     program = require("dovecot", "dovecot-pop3d")
+    if lmtp:
+        require("lmtp", "dovecot-lmtpd", folders=("/usr/lib/dovecot",))
     _refuse_another_than_2_3(program)
     # Not below pytest's directories: these are 0700, their paths too long for Dovecot's sockets.
     root = Path(tempfile.mkdtemp(prefix="dovecot-", dir="/tmp"))
@@ -157,6 +192,12 @@ def dovecot(users: Mapping[str, str], *, introspection_port: int | None = None) 
         configuration = root / "dovecot.conf"
         facts = _identities(owner) | {"root": root, "port": port, "tls_port": tls_port}
         facts |= _logins(root, introspection_port)
+        lmtp_port = free_port()
+        facts |= {
+            "protocols": "pop3 lmtp" if lmtp else "pop3",
+            "lmtp": _LMTP.format(root=root, port=lmtp_port) if lmtp else "",
+            "userdb": (_OF_THE_FILE if lmtp else _OF_LOGINS).format(**facts),
+        }
         configuration.write_text(_CONFIGURATION.format(**facts))
         with running([program, "-F", "-c", str(configuration)]) as process:
             server = Dovecot(
@@ -164,6 +205,7 @@ def dovecot(users: Mapping[str, str], *, introspection_port: int | None = None) 
                 port=port,
                 tls_port=tls_port,
                 ca_file=root / "ca.pem",
+                lmtp_port=lmtp_port,
                 process=process,
                 owner_uid=owner.pw_uid,
                 owner_gid=owner.pw_gid,
@@ -195,7 +237,8 @@ def _write_users(root: Path, users: Mapping[str, str], *, owner: pwd.struct_pass
     stored = {
         user: password if password.startswith("{") else f"{{PLAIN}}{password}" for user, password in users.items()
     }
-    (root / "passwd").write_text("".join(f"{user}:{password}\n" for user, password in stored.items()))
+    place = f"{owner.pw_uid}:{owner.pw_gid}::{root}/mail"
+    (root / "passwd").write_text("".join(f"{name}:{password}:{place}/{name}::\n" for name, password in stored.items()))
     (root / "mail").mkdir()
     for user in users:
         for folder in ("", "tmp", "new", "cur"):

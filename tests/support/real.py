@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 
 import pytest
 
 
-def require(program: str, package: str) -> str:
+def require(program: str, package: str, *, folders: Sequence[str] = ("/usr/sbin", "/sbin")) -> str:
     """The path of a program; without it the test is skipped, or fails if POP3CONNECTOR_REQUIRE_REAL is set."""
     # Servers live in sbin, which is not on the path of ordinary users.
-    path = shutil.which(program, path=os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin")))
+    path = shutil.which(program, path=os.pathsep.join((os.environ.get("PATH", os.defpath), *folders)))
     if path is None:
         missing = f"{program} is not installed; on Debian: apt-get install {package}"
         if os.environ.get("POP3CONNECTOR_REQUIRE_REAL"):
