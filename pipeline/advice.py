@@ -1,6 +1,6 @@
-"""Say what an operator should mend at an account, or know of it: one line for each matter.
+"""Say what an operator should mend in the configuration or at an account, or know of it: one line for each matter.
 
-Pure: what a visit saw, what fetch would make of it and the account's settings in, lines out.
+Pure: settings, what a visit saw and what fetch would make of it in, lines out.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from pipeline.lookout import View
 from stages.fetch.outlook import Fate, Outlook
 from stages.fetch.visit import Sight
 from stages.pop3.replies import Capabilities
-from stages.settings import AccountSettings, Oversize
+from stages.settings import AccountSettings, Ambiguous, Oversize, Settings
 
 _AT_ONCE = timedelta(0)
+# RFC 5321 section 4.5.3.2.6: what a client must wait for the reply to the final dot.
+_FINAL_DOT = timedelta(minutes=10)
 
 
 def advice(view: View) -> Sequence[str]:
@@ -23,6 +25,17 @@ def advice(view: View) -> Sequence[str]:
     if view.outlook is not None:
         lines += [*_of_listing(view, view.outlook), *_of_messages(view, view.outlook)]
     return lines
+
+
+def settings_advice(settings: Settings) -> Sequence[str]:
+    """What is allowed in the configuration, and unwise."""
+    patience = settings.smtp.final_dot_timeout
+    if patience >= _FINAL_DOT:
+        return ()
+    holds = settings.submit.ambiguous is Ambiguous.HOLD
+    follows = "mail for a slower relay is held" if holds else "a slower relay gets mail twice"
+    given = f"smtp.final_dot_timeout is {patience.total_seconds():g} s"
+    return (f"{given}, less than the ten minutes of RFC 5321 section 4.5.3.2.6: {follows}",)
 
 
 def _of_connection(sight: Sight) -> Iterator[str]:

@@ -9,8 +9,8 @@ each attempt:
     settle       journal synced, Badmail files written, rows committed: in groups
 
 **Invariants:** so a killed process leaves one attempt at most for each connection whose outcome is unknown; it is sent
-again and marked a possible duplicate. After another boot every claim without a result counts as unknown. A recipient
-that was accepted is never sent to again.
+again and marked a possible duplicate, or held where the operator wants that. After another boot every claim without a
+result counts as unknown. A recipient that was accepted is never sent to again.
 **Failures:** `SpoolFailed`; what was noted stays noted, and the next holder of the stage settles it.
 """
 
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import zip_longest
 
@@ -28,17 +28,30 @@ from spool import models
 from spool.badmail import write_badmail
 from spool.envelope import Reason
 from spool.errors import Damaged
-from spool.events import FoundDamaged, PossibleDuplicate, emit
+from spool.events import FoundDamaged, Held, PossibleDuplicate, emit
 from spool.files import newest_serial
-from spool.journal import Journal, Outcome, lines_by_queue_id, read_journal
+from spool.journal import Journal, Line, Outcome, lines_by_queue_id, read_journal
 from spool.layout import Stage
 from spool.locks import Tenure, boot_id
 from spool.models import from_ms, to_ms
 from spool.opening import Spool
 from spool.rows import Message, move, reason_json, select_messages, set_applied, to_message
-from spool.settlement import Answer, Settlement, Verdict, accepted_apart, apply, from_line, journal_entry
+from spool.settlement import (
+    Answer,
+    Settlement,
+    Verdict,
+    accepted_apart,
+    apply,
+    from_line,
+    journal_entry,
+    may_have_it,
+    unknown_reason,
+)
 from spool.staging import open_journal, spool_failures
 from spool.states import State, Trigger
+
+_ENDED_EARLY = "the process ended between the final dot and its reply"
+_STARTED_ANEW = "the machine was started anew, and what was noted last may be lost"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +74,16 @@ class GivenBack:
     """A claim that ended without a verdict on the message: the route failed, or its session broke.
 
     `next_attempt_at` sends it behind whatever is due by then, None leaves its place as it was; `outcome_unknown` marks
-    a possible duplicate: the final dot was sent and the reply never came.
+    a possible duplicate: the final dot was sent and the reply never came. `what` says in plain words what came instead
+    of a reply; `held` is the reason for which the message is set aside, None where it goes on.
     """
 
     claim: Claim
     breaks: Mapping[str, int]
     next_attempt_at: datetime | None = None
     outcome_unknown: bool = False
+    what: str = "no reply was noted"
+    held: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +105,14 @@ class Outbox:
     thread.
     """
 
-    def __init__(self, spool: Spool, tenure: Tenure) -> None:
-        """Open the journal and settle what an earlier holder left; raises SpoolFailed."""
+    def __init__(self, spool: Spool, tenure: Tenure, *, holds_unknown: bool = False) -> None:
+        """Open the journal and settle what an earlier holder left; raises SpoolFailed.
+
+        `holds_unknown`: a message whose outcome is unknown is held, not sent again.
+        """
         self._spool = spool
         self._tenure = tenure
+        self._holds_unknown = holds_unknown
         self.journal: Journal = open_journal(spool, Stage.SUBMIT)
         self._noted: dict[str, int] = {}
         self._noting = threading.Lock()
@@ -155,8 +175,8 @@ class Outbox:
         """Settle claims for good, in one group; each `Settlement` was noted before."""
         with spool_failures("settle"):
             self.journal.sync()
-            ended = [self._file(one) for one in ended]
-            if any(isinstance(one, Unreadable) or _leaves_for_badmail(one) for one in ended):
+            ended = [self._file(self._hold(one)) for one in ended]
+            if any(isinstance(one, Unreadable) or one.held or _leaves_for_badmail(one) for one in ended):
                 self.journal.sync()
             with self._spool.index.write() as connection:
                 self._tenure.check(connection)
@@ -170,12 +190,32 @@ class Outbox:
         """Give the journal back."""
         self.journal.close()
 
-    def _file(self, one: Ended) -> Ended:
-        """Write the Badmail file and the exit line of what leaves; the line with the answers is synced already."""
-        if isinstance(one, Unreadable):
-            self.journal.note(Outcome.DAMAGED, one.claim.message.queue_id, details={"what": one.what})
-        if not isinstance(one, Settlement) or not _leaves_for_badmail(one):
+    def _hold(self, one: Ended) -> Ended:
+        """Decide to set a message aside whose outcome is unknown, where that is wanted."""
+        if isinstance(one, Unreadable) or not one.outcome_unknown or one.held or not self._holds_unknown:
             return one
+        return replace(one, held=unknown_reason(one) if isinstance(one, Settlement) else may_have_it(one.what))
+
+    def _file(self, one: Ended) -> Ended:
+        """Write the Badmail file and the line of what leaves or is held; the answers are synced already."""
+        match one:
+            case Unreadable():
+                self.journal.note(Outcome.DAMAGED, one.claim.message.queue_id, details={"what": one.what})
+            case GivenBack():
+                self._note_held(one.claim.message, one.claim.number, held=one.held)
+            case Settlement():
+                filed = self._file_refused(one) if _leaves_for_badmail(one) else one
+                if isinstance(filed, Settlement):
+                    self._note_held(filed.message, filed.claim, held=filed.held)
+                return filed
+        return one
+
+    def _note_held(self, message: Message, claim: int, *, held: Reason | None) -> None:
+        if held is not None:
+            details = {"claim": claim, "sha256": message.sha256.hex(), "reply": str(held), "unknown": True}
+            self.journal.note(Outcome.HELD, message.queue_id, details=details)
+
+    def _file_refused(self, one: Settlement) -> Ended:
         refused = one.having(Verdict.REFUSED)
         recipients = [answer.recipient for answer in refused]
         try:
@@ -197,6 +237,8 @@ class Outbox:
         match one:
             case Settlement():
                 apply(connection, one, now=now)
+            case GivenBack(held=Reason() as reason):
+                self._set_aside(connection, one, reason=reason, now=now)
             case GivenBack():
                 self._give_back(connection, one, now=now)
             case Unreadable():
@@ -214,6 +256,23 @@ class Outbox:
         if move(connection, message.queue_id, state=message.state, trigger=trigger, now=now, values=values):
             event = FoundDamaged(queue_id=message.queue_id, account=message.account, what=one.what)
             emit(connection, [event], now=now)
+
+    def _set_aside(self, connection: Connection, one: GivenBack, *, reason: Reason, now: datetime) -> None:
+        message = one.claim.message
+        values = {
+            "claim_epoch": None,
+            "breaks": dict(one.breaks) or None,
+            "next_attempt_at": None,
+            "reason": reason_json(reason),
+            "possible_duplicate": True,
+        }
+        is_ours = models.messages.c.claim == one.claim.number
+        trigger = Trigger.HELD
+        if move(
+            connection, message.queue_id, state=message.state, trigger=trigger, now=now, values=values, where=[is_ours]
+        ):
+            held = Held(queue_id=message.queue_id, account=message.account, reason=str(reason))
+            emit(connection, [held], now=now)
 
     def _give_back(self, connection: Connection, one: GivenBack, *, now: datetime) -> None:
         table = models.messages
@@ -264,13 +323,25 @@ class Outbox:
         for row in rows:
             claim = self._claim(row, number=row.claim)
             ours = [line for line in lines.get(row.queue_id, ()) if line.details.get("claim") == row.claim]
-            result = next((line for line in ours if line.outcome is not Outcome.DOT), None)
-            if result is not None:
-                ended.append(from_line(claim.message, result))
-            else:
-                unknown = bool(ours) or row.claim_boot != boot_id()
-                ended.append(GivenBack(claim=claim, breaks=claim.breaks, outcome_unknown=unknown))
+            ended.append(_as_noted(claim, ours, is_of_this_boot=row.claim_boot == boot_id()))
         self.settle(ended)
+
+
+def _as_noted(claim: Claim, lines: Sequence[Line], *, is_of_this_boot: bool) -> Settlement | GivenBack:
+    """How a claim ended whose process is gone, by the lines about it."""
+    # It was synced before the row could say so, and a rebuild would go by it: whatever is configured now, it holds.
+    holding = next((line for line in lines if line.outcome is Outcome.HELD), None)
+    held = Reason.parse(str(holding.details["reply"])) if holding else None
+    result = next((line for line in lines if line.outcome not in (Outcome.DOT, Outcome.HELD)), None)
+    if result is not None:
+        return replace(from_line(claim.message, result), held=held)
+    return GivenBack(
+        claim=claim,
+        breaks=claim.breaks,
+        outcome_unknown=bool(lines) or not is_of_this_boot,
+        what=_ENDED_EARLY if lines else _STARTED_ANEW,
+        held=held,
+    )
 
 
 def _leaves_for_badmail(one: Ended) -> bool:

@@ -124,10 +124,19 @@ class Divided(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PossibleDuplicate(Event):
-    """A process ended between the final dot and the noted reply: this message may reach its recipients twice."""
+    """The final dot left and no reply to it was noted: this message may reach its recipients twice."""
 
     level: ClassVar[Level] = Level.WARNING
     says: ClassVar[str] = "possible duplicate: the outcome of an attempt is not known; it is sent again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held(Event):
+    """The relay may have this message, nobody knows. Look there: `spool release` sends it again, `spool rm` ends it."""
+
+    level: ClassVar[Level] = Level.WARNING
+    says: ClassVar[str] = "held: {reason}"
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +149,7 @@ class Replayed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateChanged(Event):
-    """The operator's hand in Badmail changed the state of a message."""
+    """The operator changed the state of a message: by a command, or by his hand in Badmail."""
 
     says: ClassVar[str] = "{trigger}: {was} became {now}"
     trigger: str

@@ -2,7 +2,8 @@
 
 **Invariants:** pure; a message that the journals do not call finished goes on, so that a lost line means mail sent
 twice, never mail lost; a recipient that was accepted is never among those that go on; a recipient that was refused goes
-on unless the Badmail message that took it over is known.
+on unless the Badmail message that took it over is known. Lines of different journals have no common order: a release
+ends the holds of claims up to the one that it names.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from spool.settlement import Verdict, accepted_json, answers_of
 from spool.states import State
 
 _ANSWERED = frozenset({Outcome.SUBMITTED, Outcome.RESULT, Outcome.MOVED})
-_SET_ASIDE = frozenset({Outcome.HELD, Outcome.RELEASED, Outcome.REQUEUED})
+_GOES_ON = frozenset({Outcome.RELEASED, Outcome.REQUEUED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,7 @@ def fate(lines: Sequence[Line], *, is_in_badmail: bool, is_known: Callable[[str]
         accepted=accepted,
         attempts=len(answered),
         claim=max(map(_claim, lines), default=0),
-        is_possible_duplicate=_has_open_dot(lines),
+        is_possible_duplicate=_has_open_dot(lines) or any(line.details.get("unknown") for line in lines),
         replay_id=_child(line) if line and state is State.REPLAYED else None,
     )
 
@@ -77,9 +78,9 @@ def _decide(
         return State.BADMAIL, badmail
     if badmail:
         return State.DISCARDED, badmail
-    aside = [line for line in lines if line.outcome in _SET_ASIDE]
-    if aside and aside[-1].outcome is Outcome.HELD:
-        return State.HELD, aside[-1]
+    held = max((line for line in lines if line.outcome is Outcome.HELD), key=_claim, default=None)
+    if held and _claim(held) > max((_claim(line) for line in lines if line.outcome in _GOES_ON), default=-1):
+        return State.HELD, held
     return State.STAGED, None
 
 

@@ -144,7 +144,7 @@ def _row_of_record(spool: Spool, one: Found, *, fate: Fate) -> dict[str, object]
     reason = row["reason"]
     if state_of(fate, one) is State.DAMAGED:
         reason = reason_json(_DAMAGED)
-    elif fate.state is State.BADMAIL and fate.line:
+    elif fate.state in (State.BADMAIL, State.HELD) and fate.line:
         reason = reason_json(Reason.parse(str(fate.line.details.get("reply"))))
     return row | {"reason": reason, "recipients": list(fate.recipients if fate.attempts else one.arrival.recipients)}
 
@@ -275,7 +275,7 @@ def _events(survey: Survey, fates: Mapping[QueueId, Fate], *, restored: Restored
         account = one.arrival.origin.account if one else ""
         if one and state_of(fate, one) is State.DAMAGED:
             yield FoundDamaged(queue_id=queue_id, account=account, what=_DAMAGED.text)
-        elif fate.state.needs_spool_bytes and fate.is_possible_duplicate:
+        elif fate.state is State.STAGED and fate.is_possible_duplicate:
             yield PossibleDuplicate(queue_id=queue_id, account=account)
         elif is_missing_from_badmail(fate.line, fate.state):
             was, now = State.BADMAIL, State.DISCARDED

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, insert
 
 from spool import models
 from spool.envelope import Reason
-from spool.events import Divided, Event, PossibleDuplicate, Postponed, Refused, Submitted, emit
+from spool.events import Divided, Event, Held, PossibleDuplicate, Postponed, Refused, Submitted, emit
 from spool.journal import Line, Outcome
 from spool.message_file import timestamp
 from spool.models import from_ms, to_ms
@@ -48,8 +48,8 @@ class Settlement:
 
     `next_attempt_at` says when postponed recipients are due; `attempt_clock` is the route's open clock at the attempt,
     in milliseconds; `has_expired` says that refused means "given up"; `outcome_unknown` says that some of the postponed
-    may have been accepted, and marks a possible duplicate. `child` is the queue id of the refused recipients where
-    others go on.
+    may have been accepted, and marks a possible duplicate; `held` is then the reason for which all postponed ones are
+    set aside, None where they go on. `child` is the queue id of the refused recipients where others go on.
     """
 
     message: Message
@@ -59,6 +59,7 @@ class Settlement:
     next_attempt_at: datetime | None = None
     has_expired: bool = False
     outcome_unknown: bool = False
+    held: Reason | None = None
     child: QueueId | None = None
 
     def having(self, verdict: Verdict) -> tuple[Answer, ...]:
@@ -89,6 +90,19 @@ def settlement(
         outcome_unknown=outcome_unknown,
         child=new_queue_id() if divides else None,
     )
+
+
+def may_have_it(what: str) -> Reason:
+    """Why a message is held whose outcome is unknown; `what` came instead of a reply."""
+    return Reason(stage="submit", text=f"the relay may have it: {what}")
+
+
+def unknown_reason(settled: Settlement) -> Reason:
+    """Why a message is held of which some recipients got an answer and others none."""
+    # What has a code was answered.
+    silent = [answer for answer in settled.having(Verdict.POSTPONED) if answer.reason.code is None]
+    named = ", ".join(answer.recipient for answer in silent)
+    return may_have_it(f"{silent[0].reason.text} ({named})" if silent else "a reply did not come")
 
 
 def journal_entry(settled: Settlement) -> tuple[Outcome, Mapping[str, object]]:
@@ -143,7 +157,9 @@ def apply(connection: Connection, settled: Settlement, *, now: datetime) -> None
     accepted, refused = settled.having(Verdict.ACCEPTED), settled.having(Verdict.REFUSED)
     rest = settled.having(Verdict.POSTPONED)
     whole_refused = refused if len(refused) == len(settled.answers) else ()
-    if rest:
+    if rest and settled.held:
+        trigger, why = Trigger.HELD, settled.held
+    elif rest:
         trigger, why = Trigger.POSTPONED, rest[0].reason
     elif whole_refused:
         trigger, why = (Trigger.EXPIRED if settled.has_expired else Trigger.REFUSED), refused[0].reason
@@ -156,7 +172,7 @@ def apply(connection: Connection, settled: Settlement, *, now: datetime) -> None
         "reason": reason_json(why),
         "attempts": message.attempts + 1,
         "attempt_clock": settled.attempt_clock,
-        "next_attempt_at": to_ms(settled.next_attempt_at) if settled.next_attempt_at else None,
+        "next_attempt_at": to_ms(settled.next_attempt_at) if settled.next_attempt_at and not settled.held else None,
         "breaks": None,
     }
     if settled.outcome_unknown:
@@ -167,7 +183,7 @@ def apply(connection: Connection, settled: Settlement, *, now: datetime) -> None
     ):
         return
     events: list[Event] = [_event(settled, trigger, why=why)]
-    if settled.outcome_unknown:
+    if settled.outcome_unknown and not settled.held:
         events.append(PossibleDuplicate(queue_id=message.queue_id, account=message.account))
     if settled.child:
         events += _enter_child(connection, settled, now=now)
@@ -179,6 +195,8 @@ def _event(settled: Settlement, trigger: Trigger, *, why: Reason) -> Event:
     queue_id, account = message.queue_id, message.account
     if trigger is Trigger.ACCEPTED:
         return Submitted(queue_id=queue_id, account=account, reply=str(why))
+    if trigger is Trigger.HELD:
+        return Held(queue_id=queue_id, account=account, reason=str(why))
     if trigger is Trigger.POSTPONED:
         due = timestamp(settled.next_attempt_at) if settled.next_attempt_at else "now"
         return Postponed(queue_id=queue_id, account=account, reason=str(why), next_attempt_at=due)

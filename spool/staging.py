@@ -22,7 +22,6 @@ from spool.errors import Damaged, SpoolFailed
 from spool.events import Event, FoundDamaged, RecordUnreadable, Refused, Validated, emit
 from spool.files import newest_serial
 from spool.journal import Journal, Outcome, damaged_lines
-from spool.layout import Stage
 from spool.locks import Tenure
 from spool.opening import Spool
 from spool.rows import Message, move, reason_json, select_messages, set_applied, to_message
@@ -208,23 +207,23 @@ def unfinished_moves(spool: Spool, *states: State) -> Iterator[tuple[Message, Re
                 yield _as_filed(message, sender=file.sender, recipients=file.recipients), file.reason
 
 
-def open_journal(spool: Spool, stage: Stage) -> Journal:
-    """Open a stage's journal for its holder; numbers go on above what the index has applied."""
+def open_journal(spool: Spool, owner: str) -> Journal:
+    """Open the journal of a stage, or of the commands, for its holder; numbers go on above what the index applied."""
     with spool.index.read() as connection:
-        applied = connection.execute(models.journals.select().where(models.journals.c.owner == stage)).first()
+        applied = connection.execute(models.journals.select().where(models.journals.c.owner == owner)).first()
         serial = newest_serial(connection)
     with spool_failures("journal"):
-        _keep_damaged_lines(spool, stage)
+        _keep_damaged_lines(spool, owner)
         journal = Journal(
-            spool.layout.journal(stage), disk=spool.disk, now_ms=spool.now_ms, floor=applied.applied if applied else 0
+            spool.layout.journal(owner), disk=spool.disk, now_ms=spool.now_ms, floor=applied.applied if applied else 0
         )
     journal.serial = serial
     return journal
 
 
-def _keep_damaged_lines(spool: Spool, stage: Stage) -> None:
+def _keep_damaged_lines(spool: Spool, owner: str) -> None:
     """Set a copy aside and say so, before the journal is written anew without what cannot be read in it."""
-    path = spool.layout.journal(stage)
+    path = spool.layout.journal(owner)
     if not any(damaged_lines(path)):
         return
     copy = spool.layout.set_aside(f"{path.name}-{spool.now_ms()}")

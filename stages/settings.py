@@ -149,11 +149,12 @@ class ValidateSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitSettings:
-    """When a deferred message is tried again, and for how long."""
+    """When a deferred message is tried again, and for how long; what becomes of one whose outcome is unknown."""
 
     retry_initial: timedelta
     retry_max: timedelta
     queue_lifetime: timedelta
+    ambiguous: Ambiguous
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from pipeline.advice import advice
+from pipeline.advice import advice, settings_advice
 from pipeline.cli.output import print_json, shown
 from pipeline.exit_codes import ExitCode
 from pipeline.lookout import forgotten, limit_in_force, limit_text, reading_if_any, remembered, view
@@ -88,7 +88,8 @@ def check(settings: Settings, *, connect: bool, json: bool) -> int:
     else:
         enabled = sum(account.enabled for account in settings.accounts)
         print(f"the configuration is valid: {len(settings.accounts)} accounts, {enabled} enabled")
-        for word, line in () if checked is None else _lines(settings, checked):
+        told = () if checked is None else _lines(settings, checked)
+        for word, line in (*(("warning", line) for line in settings_advice(settings)), *told):
             print(f"{word:<7}  {shown(line)}")
     return ExitCode.OK if checked is None or checked.is_good else ExitCode.TEMPORARY
 
@@ -207,6 +208,7 @@ def _maildrop_text(visited: Visited) -> str:
 def _as_json(settings: Settings, checked: Checked | None) -> dict[str, object]:
     return {
         "ok": checked is None or checked.is_good,
+        "warnings": list(settings_advice(settings)),
         "accounts": [
             {
                 "name": account.name,

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.invocation import invocation_of
-from pipeline.cli.options import AsJson, QueueIdText, Raw
+from pipeline.cli.options import AsJson, QueueIdText, QueueIdTexts, Raw
 
 spool_app = typer.Typer(name="spool", help="Inspect and repair the spool.", no_args_is_help=True, rich_markup_mode=None)
 db_app = typer.Typer(name="db", help="The schema of the index.", no_args_is_help=True, rich_markup_mode=None)
@@ -47,6 +47,22 @@ def cat(context: typer.Context, queue_id: QueueIdText, *, raw: Raw = False) -> N
 
     with invocation_of(context).reading() as spool:
         messages.cat(spool, queries.message(spool, messages.queue_id(queue_id)), raw=raw)
+
+
+@spool_app.command()
+def release(context: typer.Context, queue_ids: QueueIdTexts) -> None:
+    """Let held messages go on; one that the relay may have is sent again."""
+    from pipeline.cli import by_hand
+
+    raise typer.Exit(by_hand.release_messages(invocation_of(context), queue_ids))
+
+
+@spool_app.command(name="rm")
+def discard(context: typer.Context, queue_ids: QueueIdTexts) -> None:
+    """Throw held or damaged messages away, for good."""
+    from pipeline.cli import by_hand
+
+    raise typer.Exit(by_hand.discard_messages(invocation_of(context), queue_ids))
 
 
 @spool_app.command()

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validat
 from pipeline.config import grammar
 from stages.secret import Secret
 from stages.settings import (
+    Ambiguous,
     AuthMethod,
     BareNewlines,
     Grant,
@@ -63,6 +64,7 @@ Tls = Annotated[TlsMode, PlainValidator(grammar.choice(TlsMode))]
 Auth = Annotated[AuthMethod, PlainValidator(grammar.choice(AuthMethod))]
 OversizeRule = Annotated[Oversize, PlainValidator(grammar.choice(Oversize))]
 ProtocolWord = Annotated[RelayProtocol, PlainValidator(grammar.choice(RelayProtocol))]
+AmbiguousRule = Annotated[Ambiguous, PlainValidator(grammar.choice(Ambiguous))]
 BareNewlinesRule = Annotated[BareNewlines, PlainValidator(grammar.choice(BareNewlines))]
 ReversePathRule = Annotated[InvalidReversePath, PlainValidator(grammar.choice(InvalidReversePath))]
 
@@ -143,6 +145,7 @@ class SubmitTable(Table):
     retry_max: TimeLimit = grammar.duration("1h")
     queue_lifetime: Duration = grammar.duration("5d")
     bare_newlines: BareNewlinesRule = BareNewlines.NORMALISE
+    ambiguous: AmbiguousRule = Ambiguous.RESEND
 
     @model_validator(mode="after")
     def _retries_grow_apart(self) -> Self:

@@ -42,7 +42,8 @@ class Circumstances:
     """What surrounds a transaction.
 
     `open_clock` is how long the route has been open, in milliseconds, and `opened_at` since when it is, None while it
-    is not; `acceptances` counts the messages accepted under `epoch`, the stage's present one.
+    is not; `acceptances` counts the messages accepted under `epoch`, the stage's present one. `holds_unknown`: a
+    message that the relay may have is held, whatever else speaks against it.
     """
 
     now: datetime
@@ -50,6 +51,7 @@ class Circumstances:
     opened_at: datetime | None
     acceptances: int
     epoch: int
+    holds_unknown: bool = False
 
 
 def conclude(
@@ -72,7 +74,9 @@ def conclude(
         return _in_trouble(claim, verdict, around=around)
     if verdict.course is Course.FRESH_SESSION and not verdict.is_ambiguous:
         return Again()
-    return GivenBack(claim=claim, breaks=claim.breaks, outcome_unknown=verdict.is_ambiguous)
+    return GivenBack(
+        claim=claim, breaks=claim.breaks, outcome_unknown=verdict.is_ambiguous, what=_reason_of(verdict).text
+    )
 
 
 def refuse(claim: Claim, reason: Reason, *, open_clock: int) -> Settlement:
@@ -91,11 +95,11 @@ def breaks_of(claim: Claim, *, epoch: int) -> Breaks:
 def _in_trouble(claim: Claim, verdict: Verdict, *, around: Circumstances) -> Settlement | GivenBack:
     """Put a message that met trouble behind all others; it is refused when only ever its own transactions do."""
     breaks = breaks_of(claim, epoch=around.epoch)
-    why = verdict.reason or Reason(stage=STAGE, text="the session broke")
+    why = _reason_of(verdict)
     # A 530 for one message alone is no different from a cut: it must not hold up the others for ever.
     if verdict.is_break or (why.code or 0) >= 500:
         breaks = breaks.after_break(acceptances=around.acceptances)
-    if breaks.is_refused:
+    if breaks.is_refused and not (verdict.is_ambiguous and around.holds_unknown):
         text = f"it stopped the session {breaks.count} times while other mail passed; at last: {why.text}"
         reason = Reason(stage=STAGE, code=why.code, enhanced=why.enhanced, text=text)
         return refuse(claim, reason, open_clock=around.open_clock)
@@ -104,7 +108,12 @@ def _in_trouble(claim: Claim, verdict: Verdict, *, around: Circumstances) -> Set
         breaks={"count": breaks.count, "acceptances": breaks.acceptances, "epoch": around.epoch},
         next_attempt_at=around.now,
         outcome_unknown=verdict.is_ambiguous,
+        what=why.text,
     )
+
+
+def _reason_of(verdict: Verdict) -> Reason:
+    return verdict.reason or Reason(stage=STAGE, text="the session broke")
 
 
 def _settled(

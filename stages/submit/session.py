@@ -20,6 +20,7 @@ from spool.errors import Damaged
 from spool.events import Event
 from spool.settlement import Settlement
 from stages.runner import Runtime
+from stages.settings import Ambiguous
 from stages.smtp.client import SmtpClient
 from stages.smtp.replies import RouteFailed
 from stages.smtp.transaction import Submission, TransactionResult
@@ -220,7 +221,8 @@ class Session:
         for taken in reversed(self._taken):
             if taken.dot_sent:
                 claim = taken.outgoing.claim
-                self._end(GivenBack(claim=claim, breaks=claim.breaks, outcome_unknown=True))
+                what = "the session was ended before the reply to the final dot"
+                self._end(GivenBack(claim=claim, breaks=claim.breaks, outcome_unknown=True, what=what))
             else:
                 self._office.supply.put_back(taken.outgoing)
         self._taken.clear()
@@ -233,6 +235,7 @@ class Session:
             opened_at=office.watch.opened_at,
             acceptances=office.watch.refusals.acceptances,
             epoch=office.runtime.tenure.epoch,
+            holds_unknown=office.runtime.settings.submit.ambiguous is Ambiguous.HOLD,
         )
 
 

@@ -19,6 +19,7 @@ from spool.claims import Outbox
 from spool.retention import compact
 from spool.route import Route, RouteState
 from stages.runner import Outcome, Runtime
+from stages.settings import Ambiguous
 from stages.submit.conclusion import breaks_of
 from stages.submit.dispatch import Dispatch
 from stages.submit.outgoing import Gateway
@@ -43,7 +44,8 @@ class SubmitStage:
 
     def begin(self, runtime: Runtime) -> None:
         """Settle what an earlier process left, and learn our own name."""
-        self._outbox = Outbox(runtime.spool, runtime.tenure)
+        holds_unknown = runtime.settings.submit.ambiguous is Ambiguous.HOLD
+        self._outbox = Outbox(runtime.spool, runtime.tenure, holds_unknown=holds_unknown)
         compact(runtime.spool, self._outbox.journal, owner=runtime.tenure.stage)
         self._before = Route(runtime.spool).begin()
         self._host_name = socket.getfqdn()

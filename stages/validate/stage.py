@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from itertools import accumulate
 
+from spool.by_hand import finish_by_hand
 from spool.envelope import Reason
 from spool.errors import Damaged, SpoolError
 from spool.events import Event
@@ -35,7 +36,7 @@ BATCH_MESSAGES = 256
 BATCH_OCTETS = 64 * 1024 * 1024
 # A ring can be lost; this is how long that may hold a message back.
 LOOK_SECONDS = 30.0
-COMPACT_EVERY = timedelta(hours=1)
+TIDY_EVERY = timedelta(hours=1)
 _MAX_TRACEBACK = 2_000
 
 
@@ -82,11 +83,11 @@ class Examiner:
         self._spool = spool
         self._rules = rules
         self._staging = Staging(spool, tenure)
-        self._compact_at = spool.now()
+        self._tidy_at = spool.now()
 
     def settle_batch(self) -> int:
         """Examine and settle the oldest staged messages; answers how many there were. Raises SpoolFailed."""
-        self._compact_if_due()
+        self._tidy_if_due()
         batch = up_to(self._staging.waiting(BATCH_MESSAGES), BATCH_OCTETS)
         findings: list[Finding] = []
         events: list[Event] = []
@@ -114,11 +115,13 @@ class Examiner:
             return _quarantined(message, error)
         return examined.finding, examined.events
 
-    def _compact_if_due(self) -> None:
+    def _tidy_if_due(self) -> None:
         now = self._spool.now()
-        if now >= self._compact_at:
+        if now >= self._tidy_at:
+            # A release that was noted by a command which died then is work for this stage.
+            finish_by_hand(self._spool)
             compact(self._spool, self._staging.journal, owner=Stage.VALIDATE)
-            self._compact_at = now + COMPACT_EVERY
+            self._tidy_at = now + TIDY_EVERY
 
 
 def up_to(messages: Sequence[Message], octets: int) -> Sequence[Message]:

@@ -15,7 +15,7 @@ from spool.segments import LARGE_OCTETS
 from spool.settlement import Verdict
 from stages.fetch.events import PollFailed
 from stages.fetch.plan import BREAKS_AT_MOST
-from tests.support.attempts import A, B, attempt, submitting
+from tests.support.attempts import A, B, attempt, cut_off, submitting
 from tests.support.dropping import FILE, drop, refused, spool_at, work
 from tests.support.spools import admit, arrival, make_ready
 
@@ -23,11 +23,12 @@ ACCOUNT = "sales-isp"
 # The queue ids of the examples.
 READY = QueueId("01j0e5v3xk7m2q9r4s")
 REFUSED = QueueId("01j0e5v4c8h6t3b0wn")
+HELD = QueueId("01j0e5v5qmd4x8k1ca")
 OURS = Reason(stage="validate", text="no usable return path")
 
 
 def make_sample(directory: Path) -> Spool:
-    """A spool at `directory/spool` with staged, ready, deferred, submitted, refused, divided and replayed messages."""
+    """A spool at `directory/spool` in which messages of most states are, divided and replayed ones too."""
     spool = spool_at(directory)
     for number, (recipients, verdicts) in enumerate(
         [([A], [Verdict.ACCEPTED]), ([A], [Verdict.POSTPONED]), ([A, B], [Verdict.ACCEPTED, Verdict.REFUSED])]
@@ -35,6 +36,7 @@ def make_sample(directory: Path) -> Spool:
         make_ready(spool, arrival(b"Subject: number %d\r\n\r\n" % number), recipients=recipients)
         with submitting(spool) as outbox:
             attempt(spool, outbox, *verdicts)
+    cut_off(spool, one=arrival(b"Subject: held\r\n\r\n", account=ACCOUNT, queue_id=HELD))
     begin_replay(spool, refused(spool, arrival(b"Subject: replayed\r\n\r\n"), reason=OURS))
     drop(spool, FILE + b"x" * LARGE_OCTETS, name="large.eml")
     work(spool)

@@ -8,11 +8,12 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from spool.claims import Claim, Outbox
-from spool.envelope import Reason
+from spool.claims import Claim, GivenBack, Outbox
+from spool.envelope import Arrival, Reason
 from spool.journal import Outcome, read_journal
 from spool.layout import Stage
 from spool.opening import Spool, take_stage
+from spool.queue_id import QueueId
 from spool.settlement import Answer, Settlement, Verdict, settlement
 from tests.support.spools import (
     arrival,
@@ -30,9 +31,10 @@ DUE = timedelta(minutes=10)
 
 
 @contextmanager
-def submitting(spool: Spool, boot_id: str | None = None) -> Iterator[Outbox]:
+def submitting(spool: Spool, boot_id: str | None = None, *, holds_unknown: bool = False) -> Iterator[Outbox]:
     with take_stage(spool, Stage.SUBMIT) as tenure:
-        outbox = Outbox(spool, replace(tenure, boot_id=boot_id) if boot_id else tenure)
+        held = replace(tenure, boot_id=boot_id) if boot_id else tenure
+        outbox = Outbox(spool, held, holds_unknown=holds_unknown)
         try:
             yield outbox
         finally:
@@ -62,6 +64,16 @@ def attempt(spool: Spool, outbox: Outbox, *verdicts: Verdict, has_expired: bool 
     outbox.note(settled)
     outbox.settle([settled])
     return settled
+
+
+def cut_off(spool: Spool, *recipients: str, one: Arrival | None = None) -> QueueId:
+    """A message that is held, because the relay may have it: its one attempt ended at the final dot."""
+    (queue_id,) = make_ready(spool, one or arrival(), recipients=recipients or [A])
+    with submitting(spool, holds_unknown=True) as outbox:
+        (claim,) = outbox.claim(1)
+        outbox.dot(claim)
+        outbox.settle([GivenBack(claim=claim, breaks={}, outcome_unknown=True, what="final dot: connection lost")])
+    return queue_id
 
 
 def one_attempt(tmp_path: Path, *verdicts: Verdict, has_expired: bool = False) -> tuple[Spool, str, Settlement]:

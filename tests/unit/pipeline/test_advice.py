@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from pipeline.advice import advice
+from pipeline.advice import advice, settings_advice
 from pipeline.lookout import View
 from spool.envelope import Uidl
 from stages.errors import TryLater
@@ -16,9 +17,9 @@ from stages.fetch.outlook import Fate, Foreseen, Outlook
 from stages.fetch.plan import Limit, Listed
 from stages.fetch.visit import Sight
 from stages.pop3.replies import Capabilities, MaildropSize, capabilities
-from stages.settings import Oversize
+from stages.settings import Ambiguous, Oversize
 from stages.tls import TlsFacts
-from tests.support.settings import account
+from tests.support.settings import account, default_settings
 
 DAY = timedelta(days=1)
 LIMIT = Limit(octets=1000, source="SIZE of the relay")
@@ -174,3 +175,21 @@ def test_what_waits_and_what_is_broken_is_counted(fate: Fate, word: str) -> None
     (line,) = told(foreseen(fate, fate))
     assert line.startswith("2 ")
     assert word in line
+
+
+@pytest.mark.parametrize(("ambiguous", "follows"), [(Ambiguous.RESEND, "gets mail twice"), (Ambiguous.HOLD, "is held")])
+def test_too_little_patience_for_the_final_dot_is_warned_of(ambiguous: Ambiguous, follows: str) -> None:
+    """RFC 5321 section 4.5.3.2.6: 10 minutes."""
+    settings = default_settings(Path("/"))
+    hasty = replace(
+        settings,
+        smtp=replace(settings.smtp, final_dot_timeout=timedelta(seconds=599)),
+        submit=replace(settings.submit, ambiguous=ambiguous),
+    )
+    (line,) = settings_advice(hasty)
+    assert line.startswith("smtp.final_dot_timeout is 599 s, less than the ten minutes")
+    assert line.endswith(follows)
+
+
+def test_the_default_patience_needs_no_warning() -> None:
+    assert settings_advice(default_settings(Path("/"))) == ()

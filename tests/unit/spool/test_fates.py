@@ -131,6 +131,34 @@ def test_a_held_message_stays_held_until_it_is_released(last: Outcome, state: St
     assert judge([held, line(last)]).state is state
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize(
+    ("held_at", "released_at", "state"), [(1, 1, State.STAGED), (1, 2, State.STAGED), (2, 1, State.HELD)]
+)
+def test_a_release_ends_the_holds_up_to_the_claim_that_it_names(
+    held_at: int, released_at: int, state: State, is_first: bool
+) -> None:
+    """They stand in two journals, whose lines have no common order."""
+    lines = [line(Outcome.HELD, {"claim": held_at}), line(Outcome.RELEASED, {"claim": released_at})]
+    found = judge(lines if is_first else lines[::-1])
+    assert found.state is state
+    assert found.line is (lines[0] if state is State.HELD else None)
+
+
+def test_a_hold_before_the_last_one_decides_nothing() -> None:
+    lines = [line(Outcome.HELD, {"claim": 1}), line(Outcome.HELD, {"claim": 3}), line(Outcome.RELEASED, {"claim": 1})]
+    assert judge(lines).line is lines[1]
+
+
+def test_a_held_message_that_was_discarded_is_done() -> None:
+    assert judge([line(Outcome.HELD, {"claim": 1}), line(Outcome.DISCARDED, {"claim": 1})]).state is State.DISCARDED
+
+
+@pytest.mark.parametrize("outcome", [Outcome.HELD, Outcome.RESULT])
+def test_an_outcome_that_was_noted_as_unknown_makes_a_possible_duplicate(outcome: Outcome) -> None:
+    assert judge([line(outcome, {"claim": 1, "unknown": True})]).is_possible_duplicate
+
+
 def test_claims_count_on_from_the_highest_that_a_line_names() -> None:
     """A new claim of an old number would be settled by the old number's answer."""
     assert judge([dot(1), answered(1, {"a": POSTPONED}), dot(7)]).claim == 7

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config import ConfigurationError, find, load, parse
 from stages.passwords import PasswordCommand, PasswordCredential, PasswordFile, PasswordVariable
-from stages.settings import Grant, OAuth2Client, Settings, TlsMode, TokenCommand
+from stages.settings import Ambiguous, Grant, OAuth2Client, Settings, TlsMode, TokenCommand
 from stages.trust import TlsVersion, Trust
 
 FILE = Path("/etc/pop3connector/pop3connector.toml")
@@ -444,6 +444,16 @@ def test_the_port_of_an_account_follows_its_tls(tls: str, port: int) -> None:
 def test_an_account_polls_at_the_common_interval_unless_it_has_its_own() -> None:
     text = "[fetch]\ninterval = '1h'" + ACCOUNT.format(name="a") + ACCOUNT.format(name="b") + "interval = '5m'"
     assert [account.interval for account in settings(text).accounts] == [timedelta(hours=1), timedelta(minutes=5)]
+
+
+@pytest.mark.parametrize("word", Ambiguous)
+def test_what_becomes_of_a_message_whose_outcome_is_unknown_can_be_chosen(word: Ambiguous) -> None:
+    assert settings(f"[submit]\nambiguous = '{word}'").submit.ambiguous is word
+
+
+def test_less_patience_than_the_rfc_wants_is_allowed() -> None:
+    """RFC 5321 section 4.5.3.2.6. `check` warns of it; a test of the relay may want it."""
+    assert settings("[smtp]\nfinal_dot_timeout = '1s'").smtp.final_dot_timeout == timedelta(seconds=1)
 
 
 def test_pickup_accepts_the_domains_of_the_accounts() -> None:

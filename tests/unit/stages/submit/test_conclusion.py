@@ -138,6 +138,23 @@ def test_an_unanswered_final_dot_marks_the_next_attempt() -> None:
     assert given_back(concluded(claim(), judged)).outcome_unknown
 
 
+def test_an_unanswered_final_dot_says_what_came_instead() -> None:
+    """In the words of the reason for which the message may be held."""
+    judged = verdict(UNTOUCHED, course=Course.PAUSE, is_break=True, is_ambiguous=True)
+    assert given_back(concluded(claim(), judged)).what == WHY.text
+
+
+@pytest.mark.parametrize(("holds_unknown", "is_given_back"), [(True, True), (False, False)])
+def test_a_message_that_the_relay_may_have_is_held_and_not_refused_for_breaking_sessions(
+    holds_unknown: bool, is_given_back: bool
+) -> None:
+    """In Badmail somebody would replay it, and nothing there says that it may have arrived."""
+    worn = claim(breaks={"count": 2, "acceptances": 6, "epoch": 3})
+    judged = verdict(UNTOUCHED, course=Course.PAUSE, is_break=True, is_ambiguous=True)
+    ended = concluded(worn, judged, around=replace(AROUND, holds_unknown=holds_unknown))
+    assert isinstance(ended, GivenBack) == is_given_back
+
+
 def test_an_unanswered_final_dot_leaves_all_recipients_undecided() -> None:
     """Settled, the message would go on unmarked: the refused recipient is asked for once more instead."""
     judged = verdict(UNTOUCHED, REFUSED, course=Course.PAUSE, is_break=True, is_ambiguous=True)

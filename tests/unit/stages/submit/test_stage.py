@@ -22,7 +22,7 @@ from spool.opening import Spool, take_stage
 from spool.route import Route
 from spool.states import State
 from stages.runner import Mode, Outcome
-from stages.settings import InvalidReversePath
+from stages.settings import Ambiguous, InvalidReversePath
 from tests.support.spools import Clock, arrival, letters, logged, make_ready, make_spool, message
 from tests.support.submit_stage import Submitting, event_names, messages, relay_settings, submit_once, submitting
 
@@ -341,6 +341,28 @@ def test_a_cut_after_the_final_dot_marks_a_possible_duplicate(spool: Spool) -> N
     row = message(spool, queue_id)
     assert (row.state, row.attempts, row.possible_duplicate) == (State.READY, 0, True)
     assert "PossibleDuplicate" in event_names(spool)
+
+
+def test_a_message_that_the_relay_may_have_is_held_where_that_is_wanted(spool: Spool) -> None:
+    """It is not sent again, however often the relay is asked."""
+    held, good = make_ready(spool, arrival(b"Subject: lost\r\n\r\n"), *letters(1))
+
+    async def run() -> SmtpSink:
+        async with SmtpSink(refusing(Part.CONTENT, "", marker=b"lost")) as sink:
+            settings = relay_settings(spool.layout.root, sink.port)
+            submit = replace(settings.submit, ambiguous=Ambiguous.HOLD)
+            for _ in range(3):
+                await submit_once(spool, replace(settings, submit=submit))
+            return sink
+
+    sink = asyncio.run(run())
+    row = message(spool, held)
+    assert (row.state, row.possible_duplicate) == (State.HELD, True)
+    assert str(row.reason) == (
+        "submit: the relay may have it: final dot: connection lost: the relay closed the connection"
+    )
+    assert message(spool, good).state is State.SUBMITTED
+    assert sum(connection.transactions for connection in sink.connections) == 2
 
 
 def test_one_message_that_breaks_its_session_does_not_stop_the_others(spool: Spool) -> None:

@@ -9,16 +9,19 @@ from pathlib import Path
 import pytest
 
 from spool.badmail import read_badmail
-from spool.layout import Stage
+from spool.journal import Outcome
+from spool.layout import COMMAND_JOURNAL, Stage
 from spool.opening import Spool, take_stage
 from spool.queue_id import QueueId
 from spool.route import Route
+from spool.staging import open_journal
 from spool.states import State
 from stages.runner import Mode, run_stage
 from stages.settings import AccountSettings, BareNewlines, InvalidReversePath, ValidateSettings
 from stages.validate import stage
 from stages.validate.examination import Rules
 from stages.validate.stage import Examiner, ValidateStage
+from tests.support.attempts import cut_off
 from tests.support.settings import account, default_settings
 from tests.support.spools import Clock, admit, arrival, letters, logged, make_spool, message
 
@@ -46,6 +49,18 @@ def validate(spool: Spool, *, rules: Rules = RULES) -> list[int]:
             sizes.append(count)
         examiner.close()
     return sizes
+
+
+def test_a_message_whose_release_was_noted_by_a_command_that_died_goes_on(spool: Spool) -> None:
+    """With its envelope as it is: the recipients that are left, whatever the account says today."""
+    queue_id = cut_off(spool, "a@corp.example", "b@corp.example")
+    journal = open_journal(spool, COMMAND_JOURNAL)
+    journal.note(Outcome.RELEASED, queue_id, details={"claim": 1})
+    journal.close()
+    assert validate(spool) == [1]
+    row = message(spool, queue_id)
+    assert (row.state, row.sender) == (State.READY, "alice@example.org")
+    assert row.recipients == ("a@corp.example", "b@corp.example")
 
 
 def state(spool: Spool, queue_id: str) -> State:
