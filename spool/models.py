@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from spool.states import LIVE, State
 
-SCHEMA_REVISION = "0003"
+SCHEMA_REVISION = "0004"
 
 metadata = MetaData()
 
@@ -92,6 +92,8 @@ messages = Table(
     Column("overlong_line_octets", Integer, nullable=False, server_default="0"),
     Column("has_nul", Boolean(create_constraint=False), nullable=False, server_default="0"),
     Column("reason", JSON(none_as_null=True)),
+    # Whether a summary of Badmail has told of it.
+    Column("is_told", Boolean(create_constraint=False), nullable=False, server_default="0"),
     # Submission.
     Column("attempts", Integer, nullable=False),
     Column("next_attempt_at", Integer),
@@ -192,6 +194,13 @@ route = Table(
     Column("opened_at", Integer),
     Column("closed_at", Integer),
     Column("trouble", Text),
+)
+
+summaries = Table(
+    "summaries",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("tried_at", Integer, nullable=False),
 )
 
 requests = Table(

@@ -149,12 +149,16 @@ class ValidateSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmitSettings:
-    """When a deferred message is tried again, and for how long; what becomes of one whose outcome is unknown."""
+    """When a deferred message is tried again, and for how long; what becomes of one whose outcome is unknown.
+
+    `notify` is who gets the summary of Badmail, None for nobody.
+    """
 
     retry_initial: timedelta
     retry_max: timedelta
     queue_lifetime: timedelta
     ambiguous: Ambiguous
+    notify: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

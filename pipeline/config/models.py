@@ -52,6 +52,7 @@ Size = Annotated[int, PlainValidator(grammar.size)]
 SizeLimit = Annotated[int | None, PlainValidator(grammar.size_limit)]
 Domain = Annotated[str, PlainValidator(grammar.domain)]
 Domains = Annotated[tuple[str, ...], PlainValidator(grammar.domains)]
+Address = Annotated[str, PlainValidator(grammar.address)]
 Addresses = Annotated[tuple[str, ...], PlainValidator(grammar.addresses)]
 Fingerprints = Annotated[tuple[str, ...], PlainValidator(grammar.fingerprints)]
 Owners = Annotated[frozenset[int], PlainValidator(grammar.owner_uids)]
@@ -146,6 +147,7 @@ class SubmitTable(Table):
     queue_lifetime: Duration = grammar.duration("5d")
     bare_newlines: BareNewlinesRule = BareNewlines.NORMALISE
     ambiguous: AmbiguousRule = Ambiguous.RESEND
+    notify: Address | None = None
 
     @model_validator(mode="after")
     def _retries_grow_apart(self) -> Self:

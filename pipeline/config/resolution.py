@@ -55,6 +55,7 @@ def resolve(file: Configuration, base: Path) -> Settings:
             retry_max=file.submit.retry_max,
             queue_lifetime=file.submit.queue_lifetime,
             ambiguous=file.submit.ambiguous,
+            notify=file.submit.notify,
         ),
         pickup=_pickup(file.pickup, file.accounts),
         accounts=tuple(_account(account, file, sources=sources, base=base) for account in file.accounts),

@@ -16,6 +16,7 @@ from spool.envelope import Reason
 from spool.retention import compact
 from stages.runner import Mode
 from stages.submit.conclusion import refuse
+from stages.submit.notifier import Notifier
 from stages.submit.outgoing import Gateway, Outgoing, Unsendable, prepare
 from stages.submit.session import Office, Session
 from stages.submit.verdict import STAGE
@@ -31,9 +32,11 @@ QUIET_PATIENCE = timedelta(seconds=30)
 class Dispatch:
     """Claims and reads messages, and runs the sessions."""
 
-    def __init__(self, office: Office, gateway: Gateway) -> None:
+    def __init__(self, office: Office, gateway: Gateway, *, notifier: Notifier | None = None) -> None:
         self._office = office
         self._gateway = gateway
+        self._notifier = notifier
+        self._notice: asyncio.Task[None] | None = None
         self._sessions: set[Session] = set()
         self._look_at = office.runtime.spool.now()
         self._compacted_at = office.runtime.spool.now()
@@ -46,9 +49,11 @@ class Dispatch:
                 for _ in range(office.runtime.settings.smtp.connections):
                     workers.create_task(self._send())
                 try:
-                    await self._keep_supplied()
+                    await self._keep_supplied(workers)
                 finally:
                     office.supply.close()
+                    if self._notice is not None:
+                        self._notice.cancel()
         finally:
             self._give_back(office.supply.empty())
 
@@ -79,7 +84,7 @@ class Dispatch:
             self._sessions.discard(session)
             self._office.supply.woken.set()
 
-    async def _keep_supplied(self) -> None:
+    async def _keep_supplied(self, workers: asyncio.TaskGroup) -> None:
         runtime, watch = self._office.runtime, self._office.watch
         # The first question is for SIZE, and no message is to answer for the route.
         await self._probe(None)
@@ -87,6 +92,7 @@ class Dispatch:
             self._office.supply.woken.clear()
             await self._compact_if_due()
             if watch.flows:
+                self._notify_if_due(workers)
                 if await self._fill():
                     continue
                 if runtime.mode is Mode.ONCE and self._is_done:
@@ -176,6 +182,16 @@ class Dispatch:
                 await self._read()
             message = supply.take_probe(is_last_resort=True)
         return message
+
+    def _notify_if_due(self, workers: asyncio.TaskGroup) -> None:
+        """Look for a summary to send, beside the sessions where there is room for one more; a round does at its end."""
+        office = self._office
+        if self._notifier is None or office.runtime.mode is not Mode.RUN:
+            return
+        is_busy = self._notice is not None and not self._notice.done()
+        has_room = office.supply.connections < office.runtime.settings.smtp.connections
+        if has_room and not is_busy and self._notifier.is_time_to_look():
+            self._notice = workers.create_task(self._notifier.notify())
 
     async def _compact_if_due(self) -> None:
         office, now = self._office, self._office.runtime.spool.now()

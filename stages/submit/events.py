@@ -52,3 +52,23 @@ class SubmittedWithNullPath(Event):
     says: ClassVar[str] = "the relay refuses the reverse-path <{reverse_path}>, submitted with <>: {reason}"
     reverse_path: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummarySubmitted(Event):
+    """The relay accepted a summary of Badmail; the next one follows in a day at the soonest."""
+
+    says: ClassVar[str] = "told {recipient} of {messages} new messages in Badmail: {reply}"
+    recipient: str
+    messages: int
+    reply: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryFailed(Event):
+    """The relay did not accept the summary of Badmail; it is tried again in a day, and what it tells stays new."""
+
+    level: ClassVar[Level] = Level.WARNING
+    says: ClassVar[str] = "{recipient} could not be told what is in Badmail: {reason}"
+    recipient: str
+    reason: str

@@ -18,10 +18,11 @@ from datetime import timedelta
 from spool.claims import Outbox
 from spool.retention import compact
 from spool.route import Route, RouteState
-from stages.runner import Outcome, Runtime
+from stages.runner import Mode, Outcome, Runtime
 from stages.settings import Ambiguous
 from stages.submit.conclusion import breaks_of
 from stages.submit.dispatch import Dispatch
+from stages.submit.notifier import Notifier
 from stages.submit.outgoing import Gateway
 from stages.submit.relay import Relay, name_for_helo
 from stages.submit.retry import RetryPolicy
@@ -56,7 +57,8 @@ class SubmitStage:
             raise AssertionError("work before begin")
         office = self._office(runtime, self._outbox)
         accounts = {account.name: account.deliver_to for account in runtime.settings.accounts}
-        dispatch = Dispatch(office, Gateway(name=self._host_name, deliver_to=accounts))
+        notifier = self._notifier(runtime, office.relay)
+        dispatch = Dispatch(office, Gateway(name=self._host_name, deliver_to=accounts), notifier=notifier)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(office.settler.run())
@@ -65,6 +67,9 @@ class SubmitStage:
                     group.create_task(_heed(runtime, dispatch)),
                 ]
                 await dispatch.run()
+                await office.settler.flush()
+                if notifier and office.watch.flows and _is_at_its_end(runtime):
+                    await notifier.notify()
                 office.settler.close()
                 for listener in listeners:
                     listener.cancel()
@@ -78,6 +83,12 @@ class SubmitStage:
         Route(runtime.spool).stop_clock()
         if self._outbox is not None:
             self._outbox.close()
+
+    def _notifier(self, runtime: Runtime, relay: Relay) -> Notifier | None:
+        recipient = runtime.settings.submit.notify
+        if recipient is None:
+            return None
+        return Notifier(runtime, relay, recipient=recipient, gateway=name_for_helo(self._host_name))
 
     def _office(self, runtime: Runtime, outbox: Outbox) -> Office:
         supply = Supply(lambda claim: breaks_of(claim, epoch=runtime.tenure.epoch))
@@ -93,6 +104,11 @@ class SubmitStage:
             uniform=random.uniform,
             stop_patience=self._stop_patience,
         )
+
+
+def _is_at_its_end(runtime: Runtime) -> bool:
+    """Whether a round has come to its end by itself; a drain is told when that is."""
+    return runtime.mode is Mode.DRAIN or (runtime.mode is Mode.ONCE and not runtime.stopping.is_set())
 
 
 async def _hear(runtime: Runtime, supply: Supply) -> None:

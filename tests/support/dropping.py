@@ -89,13 +89,18 @@ def work(spool: Spool, *, using: PickupSettings | None = None) -> None:
         settle(opened, seconds)
 
 
-def refused(spool: Spool, one: Arrival | None = None, *, reason: Reason = REASON) -> QueueId:
+def refused(
+    spool: Spool,
+    one: Arrival | None = None,
+    *,
+    reason: Reason = REASON,
+    sender: str | None = "alice@example.org",
+    subject: str = "hello",
+) -> QueueId:
     """Bring a message into Badmail, through validate."""
     (receipt,) = admit(spool, one or arrival())
     found = message(spool, receipt.queue_id)
-    finding = Rejected(
-        message=found, reason=reason, recipients=("sales@corp.example",), subject="hello", sender="alice@example.org"
-    )
+    finding = Rejected(message=found, reason=reason, recipients=("sales@corp.example",), subject=subject, sender=sender)
     with take_stage(spool, Stage.VALIDATE) as tenure, staging(spool, tenure) as staged:
         staged.settle([finding])
     return receipt.queue_id

@@ -451,6 +451,17 @@ def test_what_becomes_of_a_message_whose_outcome_is_unknown_can_be_chosen(word: 
     assert settings(f"[submit]\nambiguous = '{word}'").submit.ambiguous is word
 
 
+def test_the_summary_of_badmail_goes_to_one_address_or_nowhere() -> None:
+    assert settings("").submit.notify is None
+    assert settings("[submit]\nnotify = 'postmaster@Corp.example'").submit.notify == "postmaster@corp.example"
+
+
+@pytest.mark.parametrize("written", ["", "postmaster", "a@b.example\\r\\nBcc: c@d.example", "<a@b.example>"])
+def test_a_summary_cannot_be_sent_to_what_is_no_address(written: str) -> None:
+    (problem,) = problems(f'[submit]\nnotify = "{written}"')
+    assert problem.startswith("submit.notify: ")
+
+
 def test_less_patience_than_the_rfc_wants_is_allowed() -> None:
     """RFC 5321 section 4.5.3.2.6. `check` warns of it; a test of the relay may want it."""
     assert settings("[smtp]\nfinal_dot_timeout = '1s'").smtp.final_dot_timeout == timedelta(seconds=1)
