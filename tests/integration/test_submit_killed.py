@@ -8,6 +8,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from pipeline.demo.smtp_sink import Accepted, SmtpSink
 from spool.opening import Spool, open_spool, utc_now
 from spool.states import State
+from stages.settings import Ambiguous
 from tests.support.processes import ROOT
 from tests.support.spools import letters, logged, make_ready
 from tests.support.submit_stage import messages, relay_settings, submit_once
@@ -63,14 +65,18 @@ def configure(config: Path, spool: Spool, *, port: int, connections: int) -> Non
     )
 
 
-async def killed_and_restarted(spool: Spool, config: Path, *, deadly: int, connections: int) -> Counter[str]:
+async def killed_and_restarted(
+    spool: Spool, config: Path, *, deadly: int, connections: int, ambiguous: Ambiguous = Ambiguous.RESEND
+) -> Counter[str]:
     """How often each message arrived, when the process is killed in the midst and another one goes on."""
     async with DeadlySink(deadly) as sink:
         configure(config, spool, port=sink.port, connections=connections)
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", STAGE, str(config), cwd=ROOT)
         sink.victim = process.pid
         assert await process.wait() == -signal.SIGKILL
-        await submit_once(spool, relay_settings(spool.layout.root, sink.port, connections=connections))
+        settings = relay_settings(spool.layout.root, sink.port, connections=connections)
+        submit = replace(settings.submit, ambiguous=ambiguous)
+        await submit_once(spool, replace(settings, submit=submit))
         return Counter(queue_id_of(accepted) for accepted in sink.accepted)
 
 
@@ -91,3 +97,22 @@ def test_a_killed_process_leaves_one_doubtful_message_a_connection(
     assert 1 <= len(twice) <= connections
     assert twice <= marked
     assert len(marked) <= connections
+
+
+@pytest.mark.kill
+@pytest.mark.parametrize("connections", [1, 4])
+def test_what_is_in_doubt_is_held_where_that_is_wanted_and_all_else_arrives_once(
+    spool: Spool, tmp_path: Path, connections: int
+) -> None:
+    ids = make_ready(spool, *letters(MESSAGES))
+    config = tmp_path / "pop3connector.toml"
+    arrivals = asyncio.run(
+        killed_and_restarted(spool, config, deadly=65, connections=connections, ambiguous=Ambiguous.HOLD)
+    )
+    assert set(arrivals.values()) == {1}
+    rows = messages(spool, ids)
+    held = {row.queue_id for row in rows if row.state is State.HELD}
+    assert 1 <= len(held) <= connections
+    assert {row.state for row in rows if row.queue_id not in held} == {State.SUBMITTED}
+    assert set(ids) - set(arrivals) <= held
+    assert all(row.possible_duplicate for row in rows if row.queue_id in held)
