@@ -27,6 +27,7 @@ from stages.mail.received import Hop, trace_field
 from stages.passwords import PasswordSource, PasswordVariable
 from stages.runner import Outcome as Completed
 from stages.secret import Secret
+from stages.settings import Ambiguous
 from stages.submit.relay import name_for_helo
 from tests.support.scripted_server import ScriptedServer, parse
 from tests.support.spools import START, arrival, letters, logged, make_ready, make_spool, message, passed, staging
@@ -171,7 +172,8 @@ def test_a_session_is_renewed_before_the_limit_of_protocol_errors(spool: Spool) 
     asyncio.run(run())
 
 
-def test_a_stop_waits_for_the_last_reply_only_so_long(spool: Spool) -> None:
+@pytest.mark.parametrize(("ambiguous", "state"), [(Ambiguous.RESEND, State.READY), (Ambiguous.HOLD, State.HELD)])
+def test_a_stop_waits_for_the_last_reply_only_so_long(spool: Spool, ambiguous: Ambiguous, state: State) -> None:
     """The supervisor will not wait for ten minutes; the message is marked, because the relay may have it."""
     (queue_id,) = make_ready(spool, arrival(BODY))
     script = f"{HELLO}{MAIL}S: 250 ok\n{RCPT}S: 250 ok\nC: DATA\nS: 354 go\n{content_lines(queue_id)}C: .\nSILENT\n"
@@ -183,12 +185,14 @@ def test_a_stop_waits_for_the_last_reply_only_so_long(spool: Spool) -> None:
     async def run() -> None:
         async with scripted(script) as port:
             settings = relay_settings(spool.layout.root, port)
+            settings = replace(settings, submit=replace(settings.submit, ambiguous=ambiguous))
             async with submitting(spool, settings, stop_patience=timedelta(seconds=0.1)) as running:
                 await running.until(is_under_way)
 
     asyncio.run(run())
     row = message(spool, queue_id)
-    assert (row.state, row.possible_duplicate, row.is_claimed) == (State.READY, True, False)
+    assert (row.state, row.possible_duplicate, row.is_claimed) == (state, True, False)
+    assert ("ended before the reply to the final dot" in str(row.reason)) == (state is State.HELD)
 
 
 def test_a_time_out_after_the_final_dot_marks_a_possible_duplicate(spool: Spool) -> None:
