@@ -20,9 +20,10 @@ from spool.accounts import Login
 from spool.opening import utc_now
 from stages import passwords
 from stages.errors import OurBug, StageError
-from stages.pop3.auth import Credentials, may_be_the_credentials
+from stages.pop3.auth import may_be_the_credentials
 from stages.pop3.client import CapabilitiesCut, LoginCut, LoginRefused, Pop3Client, Pop3Endpoint
 from stages.pop3.conversation import Trace
+from stages.sasl.credentials import Credentials
 from stages.secret import Secret
 from stages.settings import AccountSettings, OAuth2Client, TokenCommand, TokenSource
 

@@ -17,9 +17,9 @@ from stages.errors import OperatorMustAct, PeerSaidNo, StageError, TryLater
 from stages.fetch.entrance import connected, credentials_of, endpoint_of, noting_refusal
 from stages.fetch.listing import listed
 from stages.fetch.plan import Listed
-from stages.pop3.auth import Credentials
 from stages.pop3.client import Pop3Client
 from stages.pop3.replies import Capabilities, MaildropSize
+from stages.sasl.credentials import Credentials
 from stages.settings import AccountSettings, FetchSettings
 from stages.tls import TlsFacts, TlsFailed
 from stages.trust import Trust

@@ -19,13 +19,14 @@ from typing import TypeVar
 
 from stages.errors import NetworkError, OurBug, PeerBroke, PeerSaidNo
 from stages.pop3 import auth, commands, replies, retrieval
-from stages.pop3.auth import Credentials, Offer, Way
+from stages.pop3.auth import Offer, Way
 from stages.pop3.commands import Command
 from stages.pop3.conversation import Conversation, Trace
 from stages.pop3.login import Attempt
 from stages.pop3.protocol import MessageOctets, Reply
 from stages.pop3.replies import Capabilities, MaildropSize
 from stages.pop3.retrieval import ONE_BY_ONE, Retrieval, RetrievalEvent, Window
+from stages.sasl.credentials import Credentials
 from stages.settings import TlsMode
 from stages.stream import ConnectionLost, Stream, TlsSettings
 from stages.tls import TlsFacts

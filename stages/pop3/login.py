@@ -13,16 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from base64 import b64decode, b64encode
 from contextlib import suppress
 
-from stages.errors import NetworkError, OurBug, PeerBroke, ProtocolViolation, StageError
+from stages.errors import NetworkError, OurBug, PeerBroke, StageError
 from stages.pop3 import commands
-from stages.pop3.auth import Credentials, Native, Way, may_be_the_credentials
+from stages.pop3.auth import Native, Way, may_be_the_credentials
 from stages.pop3.commands import CANCEL, Command
 from stages.pop3.conversation import Conversation
 from stages.pop3.protocol import Challenge, Reply
 from stages.pop3.replies import apop_challenge, response_code
+from stages.sasl.credentials import Credentials
+from stages.sasl.encoding import initial_response, response
 from stages.sasl.exchange import Exchange, Identity, Mechanism
 from stages.sasl.mechanisms import exchange as begin
 
@@ -83,7 +84,7 @@ class Attempt:
                 answer = await self._conversation.respond(line)
             elif answer.ok and exchange.mechanism is Mechanism.NTLM and not exchange.has_begun:
                 # Exchange 2003 says +OK where it means "go on".
-                line = b64encode(await asyncio.to_thread(exchange.respond, b""))
+                line = await asyncio.to_thread(initial_response, exchange)
                 self.has_answered = True
                 answer = await self._ask(commands.response(line, secrets=(self._secret,)))
             else:
@@ -97,7 +98,7 @@ class Attempt:
         """Ask with an initial response; the refusal stands where that cannot help or would be too long a line."""
         if not may_be_the_credentials(response_code(refused.text)):
             return refused
-        initial = b64encode(await asyncio.to_thread(exchange.respond, b""))
+        initial = await asyncio.to_thread(initial_response, exchange)
         command = commands.auth_at_once(exchange.mechanism, initial, secrets=(self._secret,))
         if command is None:
             return refused
@@ -107,10 +108,7 @@ class Attempt:
     async def _response(self, exchange: Exchange, challenge: Challenge) -> bytes:
         """Compute the response; in a thread, because SCRAM may compute for long. Cancel where there is none."""
         try:
-            # RFC 4422 section 3: it is empty. Some servers write a word there.
-            is_first = exchange.is_client_first and not exchange.has_begun
-            octets = b"" if is_first else _decoded(challenge)
-            return b64encode(await asyncio.to_thread(exchange.respond, octets))
+            return await asyncio.to_thread(response, exchange, challenge.text)
         except StageError:
             await self._cancel()
             raise
@@ -131,11 +129,3 @@ class Attempt:
     def _secret(self) -> bytes:
         # A password from the environment may be any octets.
         return self._credentials.secret.reveal().encode(errors="surrogateescape")
-
-
-def _decoded(challenge: Challenge) -> bytes:
-    try:
-        return b64decode(challenge.text, validate=True)
-    except ValueError as error:
-        # Not quoted: it may be an echo of what we said.
-        raise ProtocolViolation("a challenge that is not base64") from error

@@ -9,8 +9,8 @@ from hashlib import sha256
 
 import pytest
 
-from stages.pop3.auth import Credentials
 from stages.pop3.client import LoginRefused, Pop3Client, Pop3Endpoint
+from stages.sasl.credentials import Credentials
 from stages.secret import Secret
 from stages.settings import AuthMethod, TlsMode
 from stages.trust import Trust

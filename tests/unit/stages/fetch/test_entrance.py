@@ -17,8 +17,8 @@ from spool.token_file import TokenFile
 from stages.errors import StageError
 from stages.fetch.entrance import credentials_of, logged_in
 from stages.passwords import PasswordCommand, PasswordUnavailable
-from stages.pop3.auth import LoginImpossible
 from stages.pop3.client import LoginRefused
+from stages.sasl.credentials import LoginImpossible
 from stages.secret import Secret
 from stages.settings import AccountSettings, AuthMethod, TlsMode, TokenCommand, TokenSource
 from tests.support.processes import ROOT

@@ -13,9 +13,9 @@ import pytest
 import trustme
 
 from stages.errors import PeerBroke
-from stages.pop3.auth import Credentials
 from stages.pop3.client import CommandRefused, LoginRefused, Pop3Client, Pop3Endpoint
 from stages.pop3.retrieval import Retrieval
+from stages.sasl.credentials import Credentials
 from stages.secret import Secret
 from stages.settings import TlsMode
 from stages.stream import StreamTimeout

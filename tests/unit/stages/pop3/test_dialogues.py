@@ -24,7 +24,6 @@ import pytest
 import trustme
 
 from stages.errors import PeerSaidNo, StageError
-from stages.pop3.auth import Credentials
 from stages.pop3.client import Pop3Client, Pop3Endpoint
 from stages.pop3.protocol import MessageOctets
 from stages.pop3.retrieval import (
@@ -37,6 +36,7 @@ from stages.pop3.retrieval import (
     Sentinel,
     Window,
 )
+from stages.sasl.credentials import Credentials
 from stages.secret import Secret
 from stages.settings import AuthMethod, TlsMode
 from stages.trust import Trust

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from stages.errors import PeerBroke
-from stages.pop3.auth import Credentials
 from stages.pop3.client import LoginRefused, Pop3Client, Pop3Endpoint
+from stages.sasl.credentials import Credentials
 from stages.sasl.exchange import ExchangeFailed
 from stages.secret import Secret
 from stages.settings import AuthMethod, TlsMode
