@@ -25,7 +25,7 @@ class TlsMode(StrEnum):
 
 
 class AuthMethod(StrEnum):
-    """How an account logs in; `BASIC` is USER and PASS, `SPA` is Microsoft's word for NTLM."""
+    """How an account, or we at the relay, log in; `BASIC` is USER and PASS, `SPA` is Microsoft's word for NTLM."""
 
     AUTO = "auto"
     BASIC = "basic"
@@ -105,7 +105,7 @@ class SpoolSettings:
 class SmtpSettings:
     """The relay that we submit to. A `host` that is an absolute path is a UNIX socket; it has no port and no TLS.
 
-    `username` and `password` are both given or both None.
+    `username` and `password` are both given or both None. `auth` is one of those that SMTP has, and is moot without.
     """
 
     host: str
@@ -113,6 +113,7 @@ class SmtpSettings:
     protocol: RelayProtocol
     tls: TlsMode
     trust: Trust
+    auth: AuthMethod
     username: str | None
     password: PasswordSource | None
     timeout: timedelta

@@ -43,8 +43,10 @@ def _smtp_login(raw: Raw) -> Iterator[Problem]:
     given = [key for key in PASSWORD_KEYS if key in smtp]
     if "username" in smtp or len(given) > 1:
         yield from _one_login(("smtp",), given, known=PASSWORD_KEYS)
-    elif given:
-        yield Problem(path=("smtp", given[0]), text="is given without username")
+    else:
+        # A login that is meant and not made would show only when the relay refuses.
+        for key in [*given, *(["auth"] if "auth" in smtp else [])]:
+            yield Problem(path=("smtp", key), text="is given without username")
 
 
 def _relay_place(raw: Raw) -> Iterator[Problem]:

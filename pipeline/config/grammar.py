@@ -221,9 +221,11 @@ def owner_uids(value: object) -> frozenset[int]:
     return frozenset(_each(value, _uid))
 
 
-def choice(kind: type[_Choice], *, later: frozenset[str] = frozenset()) -> Callable[[object], _Choice]:
-    """The parser of an enum's words; `later` are words that are known and not supported yet."""
-    words = [member.value for member in kind]
+def choice(
+    kind: type[_Choice], *, without: frozenset[_Choice] = frozenset(), later: frozenset[str] = frozenset()
+) -> Callable[[object], _Choice]:
+    """The parser of an enum's words, but for some; `later` are words that are known and not supported yet."""
+    words = [member.value for member in kind if member not in without]
     listed = one_of(words)
 
     def parse(value: object) -> _Choice:

@@ -35,6 +35,11 @@ PASSWORD_KEYS = keys_of_secret("password")
 # Of `[accounts.oauth2]`.
 SECRETS = ("client_secret", "refresh_token")
 
+# POP3's own ways to log in, and the word of its clients for NTLM.
+WAYS_OF_POP3 = frozenset({AuthMethod.BASIC, AuthMethod.APOP, AuthMethod.SPA})
+# The relay has no key for a token.
+TOKENS = frozenset({AuthMethod.XOAUTH2, AuthMethod.OAUTHBEARER})
+
 
 Text = Annotated[str, PlainValidator(grammar.text)]
 Name = Annotated[str, PlainValidator(grammar.name)]
@@ -63,6 +68,9 @@ Password = Annotated[Secret, PlainValidator(grammar.secret)]
 MinVersion = Annotated[TlsVersion, PlainValidator(grammar.choice(TlsVersion))]
 Tls = Annotated[TlsMode, PlainValidator(grammar.choice(TlsMode))]
 Auth = Annotated[AuthMethod, PlainValidator(grammar.choice(AuthMethod))]
+RelayAuth = Annotated[
+    AuthMethod, PlainValidator(grammar.choice(AuthMethod, without=WAYS_OF_POP3 | TOKENS, later=TOKENS))
+]
 OversizeRule = Annotated[Oversize, PlainValidator(grammar.choice(Oversize))]
 ProtocolWord = Annotated[RelayProtocol, PlainValidator(grammar.choice(RelayProtocol))]
 AmbiguousRule = Annotated[Ambiguous, PlainValidator(grammar.choice(Ambiguous))]
@@ -111,6 +119,7 @@ class SmtpTable(WithTls, WithPassword):
     host: RelayHost = "127.0.0.1"
     port: Port = 25
     protocol: ProtocolWord = RelayProtocol.SMTP
+    auth: RelayAuth = AuthMethod.AUTO
     username: Text | None = None
     default_domain: Domain | None = None
     timeout: TimeLimit = grammar.duration("5m")

@@ -99,6 +99,7 @@ def _smtp(table: SmtpTable, sources: _Sources, *, base: Path) -> SmtpSettings:
         protocol=table.protocol,
         tls=table.tls or (TlsMode.NONE if is_loopback(table.host) else TlsMode.STARTTLS),
         trust=_trust(table, base),
+        auth=table.auth,
         username=table.username,
         password=sources.of(table, "password"),
         timeout=table.timeout,

@@ -42,7 +42,7 @@ OnResult = Callable[[Submission, TransactionResult], Awaitable[None]]
 
 
 class SmtpClient:
-    """One session with the relay. Made by `open`; belongs to one task."""
+    """One session with the relay. Made by `open`; belongs to one task. `mechanism` is what logged us in."""
 
     def __init__(self, session: Session, *, timeout: float, final_dot_timeout: float) -> None:
         self._connection = session.connection
@@ -54,6 +54,7 @@ class SmtpClient:
         self._transactions = 0
         self.greeting = session.greeting
         self.extensions = session.extensions
+        self.mechanism = session.mechanism
         self.is_tls = session.connection.is_tls
         self.peer_address = session.connection.peer_address
 

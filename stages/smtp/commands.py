@@ -4,13 +4,12 @@
 `>` but those between the quotes of a quoted local part.
 
 **Failures:** `OurBug` for an address that could carry a second command: `validate` lets none through, so it is
-never a verdict on a message. `ValueError` for a name or credential from the configuration that cannot be sent.
+never a verdict on a message. `ValueError` for a name from the configuration that cannot be sent.
 """
 
 import ipaddress
 import re
-from base64 import b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stages.errors import OurBug
 from stages.secret import Secret
@@ -23,6 +22,8 @@ _ADDRESS = re.compile(rf"""(?:"(?:[^"\\{_NEVER}]|\\[^{_NEVER}])*"@)?[^ <>{_NEVER
 _DOMAIN = re.compile(
     r"(?=.{1,255}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*"
 )
+# RFC 5321 section 4.5.3.1.4, and RFC 4954 section 4 for AUTH: the whole line.
+_MAX_COMMAND_OCTETS = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +55,15 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """One line to send, the phase its reply belongs to, and the form that a log may show."""
+    """One line to send, the phase its reply belongs to, and the form that a log may show.
+
+    `response` is what of it no reply may repeat.
+    """
 
     phase: Phase
-    wire: bytes
+    wire: bytes = field(repr=False)
     shown: str
+    response: Secret | None = None
 
 
 def helo_name(name: str) -> str:
@@ -100,19 +105,23 @@ def rcpt(recipient: str) -> Command:
     return _command(Phase.RCPT, f"RCPT TO:<{recipient}>")
 
 
-def auth_plain(username: str, password: Secret) -> Command:
-    """Log in by PLAIN with an initial response (RFC 4616, RFC 4954 section 4)."""
-    if "\0" in username or "\0" in password.reveal():
-        raise ValueError("a user name or password for the relay contains NUL")
-    return _masked("AUTH PLAIN ", f"\0{username}\0{password.reveal()}")
+def auth_alone(mechanism: str) -> Command:
+    """RFC 4954 section 4: a login by SASL, the mechanism alone on the line."""
+    return _command(Phase.AUTH, f"AUTH {mechanism}")
 
 
-def auth_login_answer(text: str) -> Command:
-    """Answer one challenge of LOGIN: the user name, then the password."""
-    return _masked("", text)
+def auth_at_once(mechanism: str, initial: bytes) -> Command | None:
+    """The same with an initial response, already encoded; None where that line would be too long."""
+    command = _masked(f"AUTH {mechanism} ", initial or b"=")
+    return command if len(command.wire) <= _MAX_COMMAND_OCTETS else None
 
 
-AUTH_LOGIN = Command(phase=Phase.AUTH, wire=b"AUTH LOGIN\r\n", shown="AUTH LOGIN")
+def auth_response(line: bytes) -> Command:
+    """Answer a challenge; `line` is encoded already."""
+    return _masked("", line)
+
+
+CANCEL = Command(phase=Phase.AUTH, wire=b"*\r\n", shown="*")  # RFC 4954 section 4: in place of a response
 STARTTLS = Command(phase=Phase.STARTTLS, wire=b"STARTTLS\r\n", shown="STARTTLS")
 DATA = Command(phase=Phase.DATA, wire=b"DATA\r\n", shown="DATA")
 RSET = Command(phase=Phase.RESET, wire=b"RSET\r\n", shown="RSET")
@@ -125,9 +134,9 @@ def _command(phase: Phase, line: str) -> Command:
     return Command(phase=phase, wire=line.encode("utf-8") + b"\r\n", shown=line)
 
 
-def _masked(verb: str, secret: str) -> Command:
-    wire = verb.encode("ascii") + b64encode(secret.encode("utf-8")) + b"\r\n"
-    return Command(phase=Phase.AUTH, wire=wire, shown=f"{verb}***")
+def _masked(verb: str, response: bytes) -> Command:
+    wire = verb.encode("ascii") + response + b"\r\n"
+    return Command(phase=Phase.AUTH, wire=wire, shown=f"{verb}***", response=Secret(response.decode("ascii")))
 
 
 def _is_address_literal(name: str) -> bool:

@@ -4,7 +4,8 @@
 for its reply. Replies that the relay sent before it closed the connection are still handed out. A reply has one
 deadline, however slowly its octets drip.
 
-A reply to a login that repeats its secret is not shown.
+A reply to a login that repeats its secret, or the beginning of a response, is not shown; a challenge never is, and
+nothing is quoted of what is no reply.
 
 **Failures:** `SessionBroken`, which carries the `Break`; every later call raises it again.
 """
@@ -27,6 +28,7 @@ from stages.smtp.transaction import Break, BreakKind
 from stages.stream import ConnectionLost, Stream, StreamTimeout, TlsSettings
 
 Trace = Callable[[str, str], None]
+_TELLING_OCTETS = 16
 
 
 class SessionBroken(TryLater):
@@ -47,7 +49,7 @@ class SmtpConnection:
         self._timeout = timeout
         self._trace = trace
         self._is_cut = False
-        self._secret_sent: Secret | None = None
+        self._secrets: list[Secret] = []
         self.broken: Break | None = None
         self.errors = 0  # 5yz replies: what MaxProtocolErrors of Exchange counts
         self.after_refusal = False
@@ -67,6 +69,7 @@ class SmtpConnection:
         """Send commands in one packet; their replies come in their order."""
         await self._take_what_arrived()
         wire = b"".join(self._protocol.send(command) for command in commands)
+        self._secrets += [_head(command.response) for command in commands if command.response]
         if self._trace:
             for command in commands:
                 self._trace("C", command.shown)
@@ -80,9 +83,9 @@ class SmtpConnection:
     @contextmanager
     def sending(self, secret: Secret) -> Iterator[None]:
         """Show no reply that repeats this, for the length of the block: later a figure may only look like it."""
-        self._secret_sent = secret
+        self._secrets = [secret]
         yield
-        self._secret_sent = None
+        self._secrets = []
 
     async def begin_content(self, replies: int = 1) -> None:
         """Begin the message: the next `replies` are those to its final dot."""
@@ -158,36 +161,47 @@ class SmtpConnection:
         match event:
             case Answer():
                 answer = replace(event, reply=self._guarded(event.reply))
-                self._show(answer.reply)
+                self._show(answer.reply, phase=answer.phase)
                 self._answers.append(answer)
             case Goodbye():
                 reply = self._guarded(event.reply)
                 self._show(reply)
                 self._break(BreakKind.GOODBYE, reply.text, reply=reply)
             case Violation():
-                said = str(event.error).encode()
-                self._break(BreakKind.VIOLATION, unless_told(said, self._secret_sent).decode())
+                # What is cut off or escaped in a quotation could not be recognised.
+                self._break(BreakKind.VIOLATION, event.error.what if self._secrets else str(event.error))
             case _:
                 assert_never(event)
 
     def _guarded(self, reply: Reply) -> Reply:
         said = b"".join(reply.lines)
-        if unless_told(said, self._secret_sent) == said:
+        if unless_told(said, *self._secrets) == said:
             return reply
-        return replace(reply, text=HIDDEN.decode("ascii"), lines=(HIDDEN,))
+        # A challenge may look like a short secret by chance: its lines are for the mechanism, and not shown.
+        lines = reply.lines if reply.is_intermediate else (HIDDEN,)
+        return replace(reply, text=HIDDEN.decode("ascii"), lines=lines)
 
-    def _show(self, reply: Reply) -> None:
-        if self._trace:
-            self._trace("S", str(reply))
+    def _show(self, reply: Reply, *, phase: Phase | None = None) -> None:
+        if self._trace is None:
+            return
+        is_challenge = phase is Phase.AUTH and reply.is_intermediate
+        octets = sum(len(line) for line in reply.lines)
+        self._trace("S", f"{reply.code} ({octets} octets)" if is_challenge else str(reply))
 
     def _break(
         self, kind: BreakKind, text: str, *, phase: Phase | None = None, reply: Reply | None = None
     ) -> SessionBroken:
         if self.broken is None:
             awaited = self._protocol.awaited
-            self.broken = Break(kind=kind, phase=phase or awaited or Phase.MAIL, text=text, reply=reply)
+            idle = Phase.AUTH if self._secrets else Phase.MAIL
+            self.broken = Break(kind=kind, phase=phase or awaited or idle, text=text, reply=reply)
         return SessionBroken(self.broken)
 
     def _raise_if_broken(self) -> None:
         if self.broken is not None:
             raise SessionBroken(self.broken)
+
+
+def _head(response: Secret) -> Secret:
+    """As much of a response as tells it from others: a relay that repeats it may cut it short."""
+    return Secret(response.reveal()[:_TELLING_OCTETS])

@@ -10,31 +10,19 @@ could not be opened.
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from stages.errors import NetworkError
-from stages.secret import Secret
+from stages.sasl.credentials import Credentials
+from stages.sasl.exchange import Mechanism
 from stages.settings import TlsMode
-from stages.smtp.commands import (
-    AUTH_LOGIN,
-    STARTTLS,
-    auth_login_answer,
-    auth_plain,
-    ehlo,
-    helo,
-    lhlo,
-)
+from stages.smtp.commands import STARTTLS, ehlo, helo, lhlo
 from stages.smtp.connection import SessionBroken, SmtpConnection, Trace
+from stages.smtp.login import log_in
 from stages.smtp.replies import Extensions, Phase, Reply, RouteFailed, parse_extensions
 from stages.stream import Stream, TlsSettings
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
-    """Who we are to the relay."""
-
-    username: str
-    password: Secret = field(repr=False)
+_OTHER_TLS = 'set tls in [smtp] to "implicit" for a port of TLS alone, or to "none" for mail in the clear'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +30,8 @@ class SmtpEndpoint:
     """The relay: where it is, how the connection is protected, and how we introduce ourselves.
 
     `helo_name` has passed `commands.helo_name`. `may_log_in_without_tls`: the host is a loopback address, or the
-    operator wrote `tls = "none"`. A host that is an absolute path is a UNIX socket, and has no port. `is_lmtp`: LMTP
-    is spoken (RFC 2033).
+    operator wrote `tls = "none"`. `prefer` is the mechanism that logged us in last time. A host that is an absolute
+    path is a UNIX socket, and has no port. `is_lmtp`: LMTP is spoken (RFC 2033).
     """
 
     host: str
@@ -52,17 +40,19 @@ class SmtpEndpoint:
     trust: TlsSettings
     helo_name: str
     credentials: Credentials | None = None
+    prefer: Mechanism | None = None
     may_log_in_without_tls: bool = False
     is_lmtp: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """An open session: the connection and what the relay said of itself."""
+    """An open session: the connection, what the relay said of itself, and what logged us in."""
 
     connection: SmtpConnection
     greeting: Reply
     extensions: Extensions
+    mechanism: Mechanism | None = None
     is_lmtp: bool = False
 
 
@@ -89,14 +79,17 @@ async def _introduce(connection: SmtpConnection, relay: SmtpEndpoint) -> Session
         if relay.tls is TlsMode.STARTTLS:
             await _start_tls(connection, relay, offered=extensions)
             extensions = await _hello(connection, relay)
-        if relay.credentials is not None:
-            _require_privacy(connection, relay)
-            with connection.sending(relay.credentials.password):
-                await _log_in(connection, relay.credentials, offered=extensions)
+        mechanism = await _log_in(connection, relay, offered=extensions)
     except SessionBroken as error:
         broken = error.broken
         raise RouteFailed(broken.phase, f"{broken.kind}: {broken.text}", reply=broken.reply) from error
-    return Session(connection=connection, greeting=greeting, extensions=extensions, is_lmtp=relay.is_lmtp)
+    return Session(
+        connection=connection,
+        greeting=greeting,
+        extensions=extensions,
+        mechanism=mechanism,
+        is_lmtp=relay.is_lmtp,
+    )
 
 
 async def _hello(connection: SmtpConnection, relay: SmtpEndpoint) -> Extensions:
@@ -112,33 +105,27 @@ async def _hello(connection: SmtpConnection, relay: SmtpEndpoint) -> Extensions:
 
 async def _start_tls(connection: SmtpConnection, relay: SmtpEndpoint, *, offered: Extensions) -> None:
     if not offered.starttls:
-        raise RouteFailed(Phase.STARTTLS, "the relay does not offer STARTTLS; mail is not sent in the clear instead")
-    _require(Phase.STARTTLS, await connection.ask(STARTTLS))
+        missing = "the relay does not offer STARTTLS; mail is not sent in the clear instead"
+        raise RouteFailed(Phase.STARTTLS, missing, advice=_OTHER_TLS)
+    reply = await connection.ask(STARTTLS)
+    _require(Phase.STARTTLS, reply, advice=_OTHER_TLS if reply.is_permanent else "")
     try:
         await connection.start_tls(relay.trust)
     except NetworkError as error:
         raise RouteFailed(Phase.STARTTLS, str(error)) from error
 
 
-def _require_privacy(connection: SmtpConnection, relay: SmtpEndpoint) -> None:
+async def _log_in(connection: SmtpConnection, relay: SmtpEndpoint, *, offered: Extensions) -> Mechanism | None:
+    if relay.credentials is None:
+        return None
     if not connection.is_tls and not relay.may_log_in_without_tls:
-        raise RouteFailed(Phase.AUTH, "the password is not sent without TLS")
+        raise RouteFailed(Phase.AUTH, "the password is not sent without TLS", advice='set tls = "starttls" in [smtp]')
+    with connection.sending(relay.credentials.secret):
+        return await log_in(
+            connection, relay.credentials, offered=offered, host=relay.host, port=relay.port, prefer=relay.prefer
+        )
 
 
-async def _log_in(connection: SmtpConnection, credentials: Credentials, *, offered: Extensions) -> None:
-    if "PLAIN" in offered.auth:
-        # One exchange instead of three; below TLS it is as good as LOGIN.
-        _require(Phase.AUTH, await connection.ask(auth_plain(credentials.username, credentials.password)))
-        return
-    if "LOGIN" not in offered.auth:
-        raise RouteFailed(Phase.AUTH, "the relay offers neither AUTH PLAIN nor AUTH LOGIN")
-    for command in (AUTH_LOGIN, auth_login_answer(credentials.username)):
-        challenge = await connection.ask(command)
-        if not challenge.is_intermediate:
-            raise RouteFailed(Phase.AUTH, str(challenge), reply=challenge)
-    _require(Phase.AUTH, await connection.ask(auth_login_answer(credentials.password.reveal())))
-
-
-def _require(phase: Phase, reply: Reply) -> None:
+def _require(phase: Phase, reply: Reply, *, advice: str = "") -> None:
     if not reply.is_positive:
-        raise RouteFailed(phase, str(reply), reply=reply)
+        raise RouteFailed(phase, str(reply), reply=reply, advice=advice)

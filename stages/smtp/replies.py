@@ -91,13 +91,14 @@ class Extensions:
 
 
 class RouteFailed(TryLater):
-    """No session with the relay: no message is to blame."""
+    """No session with the relay: no message is to blame. `advice` is what there is to say besides its reply."""
 
-    def __init__(self, phase: Phase, why: str, *, reply: Reply | None = None) -> None:
+    def __init__(self, phase: Phase, why: str, *, reply: Reply | None = None, advice: str = "") -> None:
         self.phase = phase
         self.why = why
         self.reply = reply
-        super().__init__(f"{phase}: {why}")
+        self.advice = advice
+        super().__init__(f"{phase}: {why} ({advice})" if advice else f"{phase}: {why}")
 
 
 def parse_line(line: bytes) -> tuple[int, bool, bytes]:

@@ -101,7 +101,7 @@ class Session:
         try:
             client = await self._patiently(office.relay.open())
         except RouteFailed as error:
-            reason = sick_route(error.phase, error.why, reply=error.reply)
+            reason = sick_route(error.phase, error.why, reply=error.reply, advice=error.advice)
             if office.supply.connections and office.watch.flows:
                 limited = FewerConnections(connections=office.supply.connections, reason=str(reason))
                 await office.runtime.emit([limited])

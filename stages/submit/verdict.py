@@ -32,6 +32,7 @@ from typing import assert_never
 
 from spool.envelope import Reason
 from stages.settings import InvalidReversePath
+from stages.smtp.auth import advice_of_code
 from stages.smtp.replies import Phase, Reply
 from stages.smtp.transaction import BreakKind, Objection, TransactionResult
 
@@ -127,11 +128,11 @@ def judge(
     )
 
 
-def sick_route(phase: Phase, why: str, *, reply: Reply | None = None) -> Reason:
+def sick_route(phase: Phase, why: str, *, reply: Reply | None = None, advice: str = "") -> Reason:
     """Say why no session could be opened (`stages.smtp.RouteFailed`): always a pause, never a message's fault."""
     if reply is not None:
-        return _quoted(phase, reply)
-    return Reason(stage=STAGE, text=f"{phase}: {why}")
+        return _quoted(phase, reply, advice=advice)
+    return Reason(stage=STAGE, text=_advised(f"{phase}: {why}", advice))
 
 
 def _rule(
@@ -146,7 +147,7 @@ def _rule(
     if phase is Phase.FINAL_DOT and reply.is_positive:
         return Accepted(reply=reply), Course.GO_ON
     if _accuses_the_route(phase, reply):
-        return Untouched(reason=reason), Course.PAUSE
+        return Untouched(reason=_quoted(phase, reply, advice=advice_of_code(reply))), Course.PAUSE
     if _is_temporary(phase, reply):
         return Postponed(reason=reason), Course.GO_ON
     if wanted is InvalidReversePath.NULL and facts.envelope.reverse_path and _accuses_the_sender(phase, reply):
@@ -257,8 +258,13 @@ def _with_hint(reason: Reason, facts: TransactionResult, *, is_about_content: bo
     return replace(reason, text=f"{reason.text} (the message has {'; '.join(hints)})")
 
 
-def _quoted(phase: Phase, reply: Reply) -> Reason:
-    return Reason(stage=STAGE, code=reply.code, enhanced=reply.enhanced, text=f"{phase}: {reply.text}")
+def _quoted(phase: Phase, reply: Reply, *, advice: str = "") -> Reason:
+    text = _advised(f"{phase}: {reply.text}", advice)
+    return Reason(stage=STAGE, code=reply.code, enhanced=reply.enhanced, text=text)
+
+
+def _advised(text: str, advice: str) -> str:
+    return f"{text} ({advice})" if advice else text
 
 
 def _objection(facts: TransactionResult, objection: Objection) -> Reason:

@@ -6,7 +6,17 @@ from hypothesis import strategies as st
 
 from stages.errors import OurBug
 from stages.secret import Secret
-from stages.smtp.commands import Envelope, auth_login_answer, auth_plain, ehlo, helo_name, mail, rcpt
+from stages.smtp.commands import (
+    CANCEL,
+    Envelope,
+    auth_alone,
+    auth_at_once,
+    auth_response,
+    ehlo,
+    helo_name,
+    mail,
+    rcpt,
+)
 from stages.smtp.replies import Extensions
 
 EVERYTHING = Extensions(size=10**6, size_offered=True, eightbitmime=True, smtputf8=True)
@@ -138,18 +148,38 @@ def test_no_other_name_introduces_us(name: str) -> None:
         helo_name(name)
 
 
-def test_plain_carries_user_and_password_in_one_response() -> None:
-    """RFC 4616 section 4, its example."""
-    assert auth_plain("tim", Secret("tanstaaftanstaaf")).wire == b"AUTH PLAIN AHRpbQB0YW5zdGFhZnRhbnN0YWFm\r\n"
+def test_the_first_word_of_the_client_goes_along() -> None:
+    """RFC 4954 section 4."""
+    command = auth_at_once("PLAIN", b"AHRpbQB0YW5zdGFhZnRhbnN0YWFm")
+    assert command is not None
+    assert command.wire == b"AUTH PLAIN AHRpbQB0YW5zdGFhZnRhbnN0YWFm\r\n"
 
 
-def test_a_log_sees_no_credentials() -> None:
-    assert auth_plain("tim", Secret("secret")).shown == "AUTH PLAIN ***"
-    assert auth_login_answer("secret").shown == "***"
+def test_an_empty_first_word_is_written_as_an_equals_sign() -> None:
+    """RFC 4954 section 4: nothing at all would mean that there is none."""
+    command = auth_at_once("EXTERNAL", b"")
+    assert command is not None
+    assert command.wire == b"AUTH EXTERNAL =\r\n"
 
 
-@pytest.mark.parametrize(("username", "password"), [("a\0b", "c"), ("a", "b\0c")])
-def test_nul_in_credentials_is_refused(username: str, password: str) -> None:
-    """RFC 4616 section 2: NUL separates them."""
-    with pytest.raises(ValueError, match="NUL"):
-        auth_plain(username, Secret(password))
+def test_a_command_has_at_most_512_octets() -> None:
+    """RFC 5321 section 4.5.3.1.4, the CRLF included."""
+    room = 512 - len(b"AUTH XOAUTH2 \r\n")
+    longest = auth_at_once("XOAUTH2", b"x" * room)
+    assert longest is not None
+    assert len(longest.wire) == 512
+    assert auth_at_once("XOAUTH2", b"x" * (room + 1)) is None
+
+
+def test_a_log_sees_no_response() -> None:
+    for command in (auth_at_once("PLAIN", b"c2VjcmV0"), auth_response(b"c2VjcmV0")):
+        assert command is not None
+        assert b"c2VjcmV0" in command.wire
+        assert "c2VjcmV0" not in command.shown
+        assert "c2VjcmV0" not in repr(command)
+        assert command.response == Secret("c2VjcmV0")
+
+
+def test_a_log_sees_which_login_is_tried_and_that_it_is_cancelled() -> None:
+    assert auth_alone("LOGIN").shown == "AUTH LOGIN"
+    assert CANCEL.shown == "*"

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from stages.secret import Secret
-from stages.smtp.commands import RSET, auth_plain
+from stages.smtp.commands import RSET, auth_alone, auth_response
 from stages.smtp.connection import SessionBroken, SmtpConnection, Trace
 from stages.smtp.replies import Phase
 from stages.smtp.transaction import BreakKind
@@ -136,27 +136,107 @@ def test_a_reply_that_drips_has_one_deadline() -> None:
 
 def test_a_5yz_is_counted_and_remembered_until_the_next_reply_but_rset() -> None:
     async def client(connection: SmtpConnection) -> None:
-        await connection.ask(auth_plain("tim", Secret("secret")))
+        await connection.ask(auth_alone("PLAIN"))
         assert (connection.errors, connection.after_refusal) == (1, True)
         await reset(connection)
         assert (connection.errors, connection.after_refusal) == (1, True)
-        await connection.ask(auth_plain("tim", Secret("secret")))
+        await connection.ask(auth_alone("PLAIN"))
         assert (connection.errors, connection.after_refusal) == (1, False)
 
-    auth = "C: AUTH PLAIN AHRpbQBzZWNyZXQ=\n"
+    auth = "C: AUTH PLAIN\n"
     talk(f"{auth}S: 535 no\nC: RSET\nS: 250 ok\n{auth}S: 235 yes\n", client)
 
 
-def test_the_trace_shows_both_sides_and_no_password() -> None:
+def test_the_trace_shows_both_sides_and_neither_challenge_nor_response() -> None:
     lines: list[tuple[str, str]] = []
 
     async def client(connection: SmtpConnection) -> None:
-        await connection.ask(auth_plain("tim", Secret("secret")))
+        with connection.sending(Secret("secret")):
+            await connection.ask(auth_alone("LOGIN"))
+            await connection.ask(auth_response(b"c2VjcmV0"))
 
     talk(
-        "C: AUTH PLAIN AHRpbQBzZWNyZXQ=\nS: 235 2.7.0 yes\n", client, trace=lambda who, line: lines.append((who, line))
+        "C: AUTH LOGIN\nS: 334 UGFzc3dvcmQ6\nC: c2VjcmV0\nS: 235 2.7.0 yes\n",
+        client,
+        trace=lambda who, line: lines.append((who, line)),
     )
-    assert lines == [("S", "220 relay"), ("C", "AUTH PLAIN ***"), ("S", "235 2.7.0 yes")]
+    assert lines == [
+        ("S", "220 relay"),
+        ("C", "AUTH LOGIN"),
+        ("S", "334 (12 octets)"),
+        ("C", "***"),
+        ("S", "235 2.7.0 yes"),
+    ]
+
+
+RESPONSE = b"AHRpbQBhLXBhc3N3b3JkLW9mLXNvbWUtbGVuZ3Ro"  # of PLAIN: tim, a-password-of-some-length
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "a-password-of-some-length is wrong",
+        "A-PASSWORD-OF-SOME-LENGTH is wrong",
+        RESPONSE.decode(),
+        f"unknown: {RESPONSE.decode()}",
+        f"too long: {RESPONSE.decode()[:20]}...",
+        "YS1wYXNzd29yZC1vZi1zb21lLWxlbmd0aA==",
+    ],
+)
+def test_a_reply_that_repeats_what_we_said_is_not_shown(said: str) -> None:
+    lines: list[str] = []
+
+    async def client(connection: SmtpConnection) -> None:
+        with connection.sending(Secret("a-password-of-some-length")):
+            assert str(await connection.ask(auth_response(RESPONSE))) == "535 5.7.8 (not shown: it repeats a secret)"
+
+    talk(f"C: {RESPONSE.decode()}\nS: 535 5.7.8 {said}\n", client, trace=lambda _, line: lines.append(line))
+    assert lines == ["220 relay", "***", "535 5.7.8 (not shown: it repeats a secret)"]
+
+
+def test_a_challenge_that_looks_like_the_secret_by_chance_is_still_one() -> None:
+    """A short password may be found in the base64 of anything."""
+
+    async def client(connection: SmtpConnection) -> None:
+        with connection.sending(Secret("c3")):
+            reply = await connection.ask(auth_alone("LOGIN"))
+            assert (reply.lines, reply.text) == ((b"UGFzc3dvcmQ6",), "(not shown: it repeats a secret)")
+
+    talk("C: AUTH LOGIN\nS: 334 UGFzc3dvcmQ6\n", client)
+
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        ("\\xff-password?", "not an SMTP reply"),
+        (RESPONSE.decode() * 20, "not an SMTP reply"),
+        ("334-\nS: 535 \\xff-password?", "a line of another code in a reply that began with 334"),
+        ("235 yes\nS: 250 \\xff-password?", "a reply that nobody asked for"),
+    ],
+)
+def test_what_is_no_reply_to_a_login_is_not_quoted(said: str, what: str) -> None:
+    """A quotation is cut and escaped: what it repeats could not be recognised."""
+
+    async def client(connection: SmtpConnection) -> None:
+        with connection.sending(Secret("\udcff-password")):
+            with suppress(SessionBroken):
+                await connection.ask(auth_response(RESPONSE))
+            with pytest.raises(SessionBroken) as caught:
+                await connection.answer()
+        assert (caught.value.broken.kind, caught.value.broken.text) == (BreakKind.VIOLATION, what)
+
+    talk(f"C: {RESPONSE.decode()}\nS: {said}\n", client)
+
+
+def test_after_the_login_a_reply_may_look_like_the_secret() -> None:
+    """It is a figure or a word by then."""
+
+    async def client(connection: SmtpConnection) -> None:
+        with connection.sending(Secret("250")):
+            await connection.ask(auth_response(b"MjUw"))
+        assert (await connection.ask(RSET)).text == "of 250"
+
+    talk("C: MjUw\nS: 235 yes\nC: RSET\nS: 250 of 250\n", client)
 
 
 def test_a_goodbye_names_the_command_it_came_to() -> None:

@@ -2,9 +2,10 @@
 
 The client submits the messages `one`, `two`, `three`, as many as `#messages:` says (default 1), each to as many
 recipients as `#recipients:` says. `#outcome:` is what became of each, or why no session came about; `#untried:` is what
-was taken and came back; `#usable: no` where the session is over; `#protocol: lmtp` speaks that. Every file is spoken
-with the server's lines whole and octet by octet; those that say `#chunks: whole` test what lies in one piece with the
-reply before it.
+was taken and came back; `#usable: no` where the session is over; `#protocol: lmtp` speaks that. `#login:` gives user
+and secret, which is a token where `#token: yes` says so; `#auth:` and `#prefer:` how to log in; `#in by:` is the
+mechanism that let it in. Every file is spoken with the server's lines whole and octet by octet; those that say
+`#chunks: whole` test what lies in one piece with the reply before it.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from pathlib import Path
 import pytest
 import trustme
 
+from stages.sasl.credentials import Credentials
+from stages.sasl.exchange import Mechanism
 from stages.secret import Secret
-from stages.settings import TlsMode
+from stages.settings import AuthMethod, TlsMode
 from stages.smtp.client import SmtpClient
 from stages.smtp.commands import Envelope
-from stages.smtp.opening import Credentials, SmtpEndpoint
+from stages.smtp.opening import SmtpEndpoint
 from stages.smtp.replies import Reply, RouteFailed
 from stages.smtp.transaction import Submission, TransactionResult
 from stages.stream import TlsSettings
@@ -84,6 +87,19 @@ def told(result: TransactionResult, *, protocol: str) -> str:
     return " ".join(words)
 
 
+def credentials(path: Path) -> Credentials | None:
+    user, _, secret = directive(path, "login", "").partition(" ")
+    if not user:
+        return None
+    is_token = bool(directives(path, "token"))
+    return Credentials(
+        username=user,
+        method=AuthMethod(directive(path, "auth", "auto")),
+        password=None if is_token else Secret(secret),
+        token=Secret(secret) if is_token else None,
+    )
+
+
 async def converse(path: Path, relay: SmtpEndpoint) -> dict[str, list[str]]:
     outcomes: list[str] = []
     waiting = submissions(path)
@@ -98,7 +114,7 @@ async def converse(path: Path, relay: SmtpEndpoint) -> dict[str, list[str]]:
             final_dot_timeout=float(directive(path, "patience", "5")),
         )
     except RouteFailed as error:
-        return {"outcome": [f"route failed: {error}"], "untried": [], "usable": []}
+        return {"outcome": [f"route failed: {error}"], "untried": [], "usable": [], "in by": []}
     try:
         untried = await client.submit_many(lambda: waiting.pop(0) if waiting else None, note)
         usable = client.is_usable
@@ -108,6 +124,7 @@ async def converse(path: Path, relay: SmtpEndpoint) -> dict[str, list[str]]:
         "outcome": outcomes,
         "untried": [untried.content.decode().strip()] if untried and isinstance(untried.content, bytes) else [],
         "usable": [] if usable else ["no"],
+        "in by": [client.mechanism.value] if client.mechanism else [],
     }
 
 
@@ -118,18 +135,20 @@ def test_the_dialogue_comes_to_its_outcome(path: Path, chunking: Chunking, tmp_p
         authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         authority.issue_cert("127.0.0.1").configure_cert(tls)
-        user, _, password = directive(path, "login", "").partition(" ")
-        async with ScriptedServer(load(path), chunking=chunking, tls=tls).listening() as server:
+        mode = TlsMode(directive(path, "tls", "none"))
+        server = ScriptedServer(load(path), chunking=chunking, tls=tls)
+        async with server.listening(implicit_tls=mode is TlsMode.IMPLICIT):
             relay = SmtpEndpoint(
                 host="127.0.0.1",
                 port=server.port,
-                tls=TlsMode(directive(path, "tls", "none")),
+                tls=mode,
                 trust=TlsSettings(server_name="127.0.0.1", trust=Trust(ca_file=tmp_path / "ca.pem")),
                 helo_name="gw.corp.example",
-                credentials=Credentials(username=user, password=Secret(password)) if user else None,
+                credentials=credentials(path),
+                prefer=next(map(Mechanism, directives(path, "prefer")), None),
                 may_log_in_without_tls=not directives(path, "private"),
                 is_lmtp=directive(path, "protocol", "smtp") == "lmtp",
             )
             return await converse(path, relay)
 
-    assert asyncio.run(speak()) == {name: directives(path, name) for name in ("outcome", "untried", "usable")}
+    assert asyncio.run(speak()) == {name: directives(path, name) for name in ("outcome", "untried", "usable", "in by")}

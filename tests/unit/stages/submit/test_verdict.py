@@ -289,7 +289,8 @@ def test_a_message_refused_before_the_421_is_refused_and_the_session_is_spent() 
 def test_not_being_let_in_outweighs_the_cut_that_follows() -> None:
     verdict = judge(replace(answered(Phase.MAIL, "530 5.7.0 log in"), broken=LOST, after_refusal=True))
     assert verdict.course is Course.PAUSE
-    assert verdict.reason == Reason(stage="submit", code=530, enhanced="5.7.0", text="MAIL FROM: log in")
+    told = "MAIL FROM: log in (set username and a password in [smtp])"
+    assert verdict.reason == Reason(stage="submit", code=530, enhanced="5.7.0", text=told)
 
 
 @pytest.mark.parametrize(("broke", "ambiguous"), [(LOST, True), (TIMEOUT, True), (VIOLATION, True), (GOODBYE, False)])
@@ -345,6 +346,27 @@ def test_nothing_without_a_2yz_to_the_final_dot_is_accepted() -> None:
 def test_a_session_that_could_not_be_opened_is_explained_by_the_reply_or_by_the_network() -> None:
     assert str(sick_route(Phase.GREETING, "554 no", reply=reply("554 5.3.2 no"))) == "submit: 554 5.3.2 greeting: no"
     assert str(sick_route(Phase.CONNECT, "refused")) == "submit: connect: refused"
+
+
+def test_what_to_change_stands_behind_the_reason() -> None:
+    """The operator reads it in the event, in status and in what check prints."""
+    refused = sick_route(Phase.AUTH, "535 5.7.8 no", reply=reply("535 5.7.8 no"), advice="check username")
+    assert str(refused) == "submit: 535 5.7.8 AUTH: no (check username)"
+    assert str(sick_route(Phase.AUTH, "no login", advice="set port")) == "submit: AUTH: no login (set port)"
+
+
+@pytest.mark.parametrize(
+    ("line", "advice"),
+    [
+        ("530 5.7.0 Must issue a STARTTLS command first", 'set tls = "starttls" in [smtp]'),
+        ("530 5.7.1 Authentication required", "set username and a password in [smtp]"),
+        ("538 5.7.11 Encryption required", 'the relay wants TLS first: set tls = "starttls" in [smtp]'),
+    ],
+)
+def test_a_relay_that_does_not_let_us_in_is_explained(line: str, advice: str) -> None:
+    reason = judge(answered(Phase.MAIL, line)).reason
+    assert reason is not None
+    assert reason.text.endswith(f" ({advice})")
 
 
 def test_by_lmtp_each_recipient_has_the_final_reply_of_its_own() -> None:
