@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -65,6 +66,18 @@ class NtlmAcceptor:
         except SpnegoError as error:
             raise Refused from error
         return None if self._server.complete else challenge
+
+
+class Changed:
+    """An acceptor whose challenges are changed on their way."""
+
+    def __init__(self, acceptor: Acceptor, *, change: Callable[[bytes], bytes]) -> None:
+        self._acceptor = acceptor
+        self._change = change
+
+    def accept(self, response: bytes) -> bytes | None:
+        challenge = self._acceptor.accept(response)
+        return None if challenge is None else self._change(challenge)
 
 
 def ntlm_users(path: Path, **passwords: str) -> Path:

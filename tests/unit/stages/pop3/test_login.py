@@ -15,7 +15,7 @@ from stages.sasl.credentials import Credentials
 from stages.sasl.exchange import ExchangeFailed
 from stages.secret import Secret
 from stages.settings import AuthMethod, TlsMode
-from tests.support.sasl import Acceptor, NtlmAcceptor, ScramAcceptor, ntlm_users
+from tests.support.sasl import Acceptor, Changed, NtlmAcceptor, ScramAcceptor, ntlm_users
 from tests.support.sasl_pop3 import Manner, SaslPop3Server
 from tests.support.scripted_server import ScriptedServer, parse
 
@@ -85,18 +85,6 @@ def test_an_ok_that_means_go_on_is_understood_for_ntlm() -> None:
 def test_a_wrong_password_is_refused_behind_an_ok_that_means_go_on() -> None:
     with pytest.raises(LoginRefused, match=r"\[AUTH\] no"):
         log_in(AuthMethod.NTLM, NtlmAcceptor, password="wrong", manner=Manner.OK)
-
-
-class Changed:
-    """An acceptor whose challenges are changed on their way."""
-
-    def __init__(self, acceptor: Acceptor, *, change: Callable[[bytes], bytes]) -> None:
-        self._acceptor = acceptor
-        self._change = change
-
-    def accept(self, response: bytes) -> bytes | None:
-        challenge = self._acceptor.accept(response)
-        return None if challenge is None else self._change(challenge)
 
 
 def test_a_server_with_a_wrong_signature_is_not_believed() -> None:
