@@ -67,6 +67,12 @@ service pop3-login {{
 service pop3 {{
   process_limit = 200
 }}
+service auth {{
+  # Whoever asks in the protocol of its SASL: Postfix.
+  unix_listener {root}/sasl {{
+    mode = 0666
+  }}
+}}
 service anvil {{
   # The penalty for failed logins would make tests of failed logins wait.
   unix_listener anvil-auth-penalty {{
@@ -156,6 +162,16 @@ class Dovecot:
 
     def maildir(self, user: str) -> Path:
         return self.root / "mail" / user
+
+    @property
+    def sasl_socket(self) -> Path:
+        """Where another server asks it to judge logins."""
+        return self.root / "sasl"
+
+    @property
+    def certificate(self) -> Path:
+        """Its key and certificate, for `localhost`, in one file."""
+        return self.root / "server.pem"
 
     @property
     def lmtp_socket(self) -> Path:

@@ -205,6 +205,13 @@ def test_a_word_of_a_later_version_is_told_from_a_wrong_one() -> None:
         parse("statrtls")
 
 
+def test_a_word_that_means_nothing_here_is_not_offered() -> None:
+    parse = grammar.choice(TlsMode, without=frozenset({TlsMode.IMPLICIT}))
+    assert parse("starttls") is TlsMode.STARTTLS
+    with pytest.raises(ValueError, match='"implicit" is not one of none or starttls'):
+        parse("implicit")
+
+
 @pytest.mark.parametrize("value", [31337, ["31337"], "31337\r\n", "313\0"])
 def test_a_wrong_password_is_not_quoted(value: object) -> None:
     with pytest.raises(ValueError, match=r"must be|has a line end") as refusal:

@@ -194,6 +194,11 @@ def test_every_problem_is_reported_at_once_by_its_path() -> None:
         ("[smtp]\nhost = '/run/lmtp'\ntls = 'starttls'", "smtp.tls: a UNIX socket has no TLS: leave it out"),
         ("[smtp]\nhost = '/run/lmtp'\nport = 24", "smtp.port: a UNIX socket has no port: leave it out"),
         ("[smtp]\npassword = 'p'", "smtp.password: is given without username"),
+        ("[smtp]\nauth = 'plain'", "smtp.auth: is given without username"),
+        (
+            "[smtp]\nauth = 'apop'\nusername = 'u'\npassword_env = 'P'",
+            'smtp.auth: "apop" is not one of auto, ntlm, plain, login, cram-md5, scram-sha-1 or scram-sha-256',
+        ),
         ("[fetch]\ninterval = '3m'", 'fetch.interval: "3m" is out of bounds; an interval is 5m to 24h'),
         ("[smtp]\nca_file = 'gone.pem'", "smtp.ca_file: there is no file /etc/pop3connector/gone.pem"),
         ("[smtp]\ntls_min_version = '1.1'", 'smtp.tls_min_version: "1.1" is not one of 1.2 or 1.3'),
@@ -208,6 +213,13 @@ def test_an_account_lacks_nothing(key: str) -> None:
     lines = ACCOUNT.format(name="sales").splitlines()
     found = problems("\n".join(line for line in lines if not line.startswith(f"{key} ")))
     assert found[0].startswith(f"accounts[0].{key}: is required")
+
+
+@pytest.mark.parametrize("auth", [None, "auto", "ntlm", "plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256"])
+def test_the_relay_is_logged_in_to_as_it_is_written(auth: str | None) -> None:
+    written = "" if auth is None else f"auth = '{auth}'"
+    smtp = settings(f"[smtp]\nusername = 'u'\npassword_env = 'P'\n{written}").smtp
+    assert (smtp.auth, smtp.username) == (auth or "auto", "u")
 
 
 def test_a_login_that_does_not_exist_is_told_with_those_that_do() -> None:

@@ -20,6 +20,7 @@ from stages.smtp.opening import SmtpEndpoint
 from stages.smtp.replies import RouteFailed
 from stages.smtp.transaction import Submission
 from stages.stream import TlsSettings
+from stages.trust import Trust
 from tests.support.sasl import Acceptor, Changed, NtlmAcceptor, ScramAcceptor, ntlm_users
 from tests.support.sasl_smtp import SaslRelay
 from tests.support.scripted_server import ScriptedServer, parse
@@ -62,7 +63,7 @@ def endpoint(
         host="127.0.0.1",
         port=port,
         tls=tls,
-        trust=TlsSettings(server_name="127.0.0.1", ca_file=ca_file),
+        trust=TlsSettings(server_name="127.0.0.1", trust=Trust(ca_file=ca_file)),
         helo_name="gw.corp.example",
         credentials=credentials,
         may_log_in_without_tls=True,
