@@ -46,7 +46,8 @@ def import_stages(settings: Settings) -> None:
     """Import every stage's modules, so that a stage that is forked later is of the same version as its supervisor."""
     for stage in Stage:
         stage_work(stage)
-    if any(isinstance(account.oauth2, OAuth2Client) for account in settings.accounts):
+    sources = [settings.smtp.oauth2, *(account.oauth2 for account in settings.accounts)]
+    if any(isinstance(source, OAuth2Client) for source in sources):
         import stages.oauth.keeper  # noqa: F401, PLC0415 - only for who needs it
 
 

@@ -105,7 +105,8 @@ class SpoolSettings:
 class SmtpSettings:
     """The relay that we submit to. A `host` that is an absolute path is a UNIX socket; it has no port and no TLS.
 
-    `username` and `password` are both given or both None. `auth` is one of those that SMTP has, and is moot without.
+    With a `username` either `password` or `oauth2` is None, and the other is not; without one both are. `auth` is one
+    of those that SMTP has, and is moot without a username.
     """
 
     host: str
@@ -116,6 +117,7 @@ class SmtpSettings:
     auth: AuthMethod
     username: str | None
     password: PasswordSource | None
+    oauth2: TokenSource | None
     timeout: timedelta
     final_dot_timeout: timedelta
     connections: int

@@ -16,6 +16,7 @@ from pipeline.config.problems import Problem, Raw
 from stages.passwords import READABLE_BY_OTHERS
 from stages.settings import AuthMethod, Grant
 
+LOGIN_KEYS = (*PASSWORD_KEYS, "oauth2")
 _TOKEN_METHODS = [method.value for method in AuthMethod if method.takes_token]
 
 
@@ -40,9 +41,9 @@ def holds_password(raw: Raw) -> bool:
 
 def _smtp_login(raw: Raw) -> Iterator[Problem]:
     smtp = _table(raw, "smtp")
-    given = [key for key in PASSWORD_KEYS if key in smtp]
+    given = [key for key in LOGIN_KEYS if key in smtp]
     if "username" in smtp or len(given) > 1:
-        yield from _one_login(("smtp",), given, known=PASSWORD_KEYS)
+        yield from _login(("smtp",), smtp)
     else:
         # A login that is meant and not made would show only when the relay refuses.
         for key in [*given, *(["auth"] if "auth" in smtp else [])]:
@@ -63,33 +64,32 @@ def _relay_place(raw: Raw) -> Iterator[Problem]:
 
 
 def _account_logins(raw: Raw) -> Iterator[Problem]:
-    known = (*PASSWORD_KEYS, "oauth2")
     for number, account in _accounts(raw):
-        given = [key for key in known if key in account]
-        yield from _one_login(("accounts", number), given, known=known)
-        auth = account.get("auth", "auto")
-        if given == ["oauth2"] and auth in set(AuthMethod) - {"auto", *_TOKEN_METHODS}:
-            yield Problem(
-                path=("accounts", number, "auth"),
-                text=f"{grammar.shown(auth)} sends a password; use {grammar.one_of(['auto', *_TOKEN_METHODS])}",
-            )
-        if "oauth2" not in given and auth in _TOKEN_METHODS:
-            yield Problem(path=("accounts", number, "auth"), text=f"{grammar.shown(auth)} needs [accounts.oauth2]")
+        yield from _login(("accounts", number), account)
 
 
-def _one_login(place: Place, given: list[str], *, known: tuple[str, ...]) -> Iterator[Problem]:
+def _login(place: Place, table: Raw) -> Iterator[Problem]:
+    given = [key for key in LOGIN_KEYS if key in table]
     if len(given) != 1:
         found = f"these are given: {', '.join(given)}" if given else "none is given"
-        yield Problem(path=(*place, "password"), text=f"exactly one of {grammar.one_of(known)} is needed; {found}")
+        yield Problem(path=(*place, "password"), text=f"exactly one of {grammar.one_of(LOGIN_KEYS)} is needed; {found}")
+    auth = table.get("auth", "auto")
+    if given == ["oauth2"] and auth in set(AuthMethod) - {"auto", *_TOKEN_METHODS}:
+        yield Problem(
+            path=(*place, "auth"),
+            text=f"{grammar.shown(auth)} sends a password; use {grammar.one_of(['auto', *_TOKEN_METHODS])}",
+        )
+    if "oauth2" not in given and auth in _TOKEN_METHODS:
+        yield Problem(path=(*place, "auth"), text=f"{grammar.shown(auth)} needs [{place[0]}.oauth2]")
 
 
 def _oauth2(raw: Raw) -> Iterator[Problem]:
     for place, table in _oauth2_tables(raw):
-        for key, text in _oauth2_problems(table):
+        for key, text in _oauth2_problems(table, is_relay=place[0] == "smtp"):
             yield Problem(path=(*place, key), text=text)
 
 
-def _oauth2_problems(table: Raw) -> Iterator[tuple[str, str]]:
+def _oauth2_problems(table: Raw, *, is_relay: bool) -> Iterator[tuple[str, str]]:
     """Each key that is wrong in its company, and how."""
     if "token_command" in table:
         yield from ((key, "is not used beside token_command") for key in table if key != "token_command")
@@ -106,8 +106,10 @@ def _oauth2_problems(table: Raw) -> Iterator[tuple[str, str]]:
             yield "client_secret", f"{grammar.shown(table['grant'])} needs it, from one of its sources"
         personal = [key for key in ("device_endpoint", *given["refresh_token"]) if key in table]
         yield from ((key, f"is not used with {grammar.shown(table['grant'])}") for key in personal)
+    elif is_relay and "device_endpoint" in table:
+        yield "device_endpoint", "is for accounts; give a refresh_token"
     elif "device_endpoint" not in table and not given["refresh_token"]:
-        yield "refresh_token", "is needed, or device_endpoint for `accounts login`"
+        yield "refresh_token", "is needed" if is_relay else "is needed, or device_endpoint for `accounts login`"
 
 
 def _certificates(raw: Raw) -> Iterator[Problem]:
@@ -180,10 +182,10 @@ def _tables_with_secrets(raw: Raw) -> Iterator[tuple[Place, Raw]]:
 
 
 def _oauth2_tables(raw: Raw) -> Iterator[tuple[Place, Raw]]:
-    for number, account in _accounts(raw):
-        table = account.get("oauth2")
+    for place, login in _tables_with_login(raw):
+        table = login.get("oauth2")
         if isinstance(table, dict):
-            yield ("accounts", number, "oauth2"), table
+            yield (*place, "oauth2"), table
 
 
 def _table(raw: Raw, name: str) -> Raw:

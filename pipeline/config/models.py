@@ -32,13 +32,11 @@ def keys_of_secret(name: str) -> tuple[str, ...]:
 
 
 PASSWORD_KEYS = keys_of_secret("password")
-# Of `[accounts.oauth2]`.
+# Of `[accounts.oauth2]` and `[smtp.oauth2]`.
 SECRETS = ("client_secret", "refresh_token")
 
 # POP3's own ways to log in, and the word of its clients for NTLM.
 WAYS_OF_POP3 = frozenset({AuthMethod.BASIC, AuthMethod.APOP, AuthMethod.SPA})
-# The relay has no key for a token.
-TOKENS = frozenset({AuthMethod.XOAUTH2, AuthMethod.OAUTHBEARER})
 
 
 Text = Annotated[str, PlainValidator(grammar.text)]
@@ -68,9 +66,7 @@ Password = Annotated[Secret, PlainValidator(grammar.secret)]
 MinVersion = Annotated[TlsVersion, PlainValidator(grammar.choice(TlsVersion))]
 Tls = Annotated[TlsMode, PlainValidator(grammar.choice(TlsMode))]
 Auth = Annotated[AuthMethod, PlainValidator(grammar.choice(AuthMethod))]
-RelayAuth = Annotated[
-    AuthMethod, PlainValidator(grammar.choice(AuthMethod, without=WAYS_OF_POP3 | TOKENS, later=TOKENS))
-]
+RelayAuth = Annotated[AuthMethod, PlainValidator(grammar.choice(AuthMethod, without=WAYS_OF_POP3))]
 OversizeRule = Annotated[Oversize, PlainValidator(grammar.choice(Oversize))]
 ProtocolWord = Annotated[RelayProtocol, PlainValidator(grammar.choice(RelayProtocol))]
 AmbiguousRule = Annotated[Ambiguous, PlainValidator(grammar.choice(Ambiguous))]
@@ -113,6 +109,28 @@ class WithTls(Table):
     tls_key: Text | None = None
 
 
+class OAuth2Table(Table):
+    """`[accounts.oauth2]` and `[smtp.oauth2]`: where access tokens come from."""
+
+    token_command: Text | None = None
+    grant: GrantWord = Grant.REFRESH_TOKEN
+    token_endpoint: Endpoint | None = None
+    device_endpoint: Endpoint | None = None
+    client_id: Text | None = None
+    scope: Scope | None = None
+    client_secret: Password | None = None
+    client_secret_file: Text | None = None
+    client_secret_env: Text | None = None
+    client_secret_command: Text | None = None
+    client_secret_credential: Text | None = None
+    refresh_token: Password | None = None
+    refresh_token_file: Text | None = None
+    refresh_token_env: Text | None = None
+    refresh_token_command: Text | None = None
+    refresh_token_credential: Text | None = None
+    ca_file: Text | None = None
+
+
 class SmtpTable(WithTls, WithPassword):
     """`[smtp]`."""
 
@@ -121,6 +139,7 @@ class SmtpTable(WithTls, WithPassword):
     protocol: ProtocolWord = RelayProtocol.SMTP
     auth: RelayAuth = AuthMethod.AUTO
     username: Text | None = None
+    oauth2: OAuth2Table | None = None
     default_domain: Domain | None = None
     timeout: TimeLimit = grammar.duration("5m")
     final_dot_timeout: TimeLimit = grammar.duration("10m")
@@ -171,28 +190,6 @@ class PickupTable(Table):
     settle: Duration = grammar.duration("1s")
     owners: Owners = frozenset()
     accept_domains: Domains = ()
-
-
-class OAuth2Table(Table):
-    """`[accounts.oauth2]`: where access tokens come from."""
-
-    token_command: Text | None = None
-    grant: GrantWord = Grant.REFRESH_TOKEN
-    token_endpoint: Endpoint | None = None
-    device_endpoint: Endpoint | None = None
-    client_id: Text | None = None
-    scope: Scope | None = None
-    client_secret: Password | None = None
-    client_secret_file: Text | None = None
-    client_secret_env: Text | None = None
-    client_secret_command: Text | None = None
-    client_secret_credential: Text | None = None
-    refresh_token: Password | None = None
-    refresh_token_file: Text | None = None
-    refresh_token_env: Text | None = None
-    refresh_token_command: Text | None = None
-    refresh_token_credential: Text | None = None
-    ca_file: Text | None = None
 
 
 class AccountTable(WithTls, WithPassword):

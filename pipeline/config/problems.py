@@ -85,6 +85,8 @@ def _explain(details: ErrorDetails) -> str:
             return f"must be at least {context['ge']}, not {value}"
         case "less_than_equal":
             return f"must be at most {context['le']}, not {value}"
+        case "model_type" if details["loc"] == ("smtp", "oauth2"):
+            return "must be a table: [smtp.oauth2]"
         case "model_type" if details["loc"][-1] == "oauth2":
             return "must be a table: [accounts.oauth2] below its [[accounts]]"
         case "model_type" if details["loc"][0] != "accounts":

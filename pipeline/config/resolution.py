@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.config.grammar import is_loopback
-from pipeline.config.models import AccountTable, Configuration, OAuth2Table, PickupTable, SmtpTable, Table, WithTls
+from pipeline.config.models import AccountTable, Configuration, PickupTable, SmtpTable, Table, WithTls
 from stages.passwords import PasswordCommand, PasswordCredential, PasswordFile, PasswordSource, PasswordVariable
 from stages.secret import Secret
 from stages.settings import (
@@ -34,7 +34,7 @@ def resolve(file: Configuration, base: Path) -> Settings:
             min_free_octets=file.spool.min_free_space,
             history=file.spool.history,
         ),
-        smtp=_smtp(file.smtp, sources, base=base),
+        smtp=_smtp(file, sources, base=base),
         fetch=FetchSettings(
             max_messages_per_session=file.fetch.max_messages_per_session,
             max_message_octets=file.fetch.max_message_size,
@@ -67,7 +67,8 @@ class _Sources:
 
     def __init__(self, file: Configuration, base: Path) -> None:
         self._base = base
-        tables: list[Table] = [file.smtp, *file.accounts, *(one.oauth2 for one in file.accounts if one.oauth2)]
+        logins: list[SmtpTable | AccountTable] = [file.smtp, *file.accounts]
+        tables: list[Table] = [*logins, *(one.oauth2 for one in logins if one.oauth2)]
         self._hidden = frozenset(
             value for table in tables for key, value in table if key.endswith("_env") and value is not None
         )
@@ -92,7 +93,8 @@ class _Sources:
         return PasswordCommand(command, self._hidden)
 
 
-def _smtp(table: SmtpTable, sources: _Sources, *, base: Path) -> SmtpSettings:
+def _smtp(file: Configuration, sources: _Sources, *, base: Path) -> SmtpSettings:
+    table = file.smtp
     return SmtpSettings(
         host=table.host,
         port=table.port,
@@ -102,6 +104,7 @@ def _smtp(table: SmtpTable, sources: _Sources, *, base: Path) -> SmtpSettings:
         auth=table.auth,
         username=table.username,
         password=sources.of(table, "password"),
+        oauth2=_oauth2(table, file, sources=sources, base=base),
         timeout=table.timeout,
         final_dot_timeout=table.final_dot_timeout,
         connections=table.connections,
@@ -128,7 +131,7 @@ def _account(table: AccountTable, file: Configuration, *, sources: _Sources, bas
         auth=table.auth,
         username=table.username,
         password=sources.of(table, "password"),
-        oauth2=_oauth2(table.oauth2, sources, base=base, spool=base / file.spool.directory) if table.oauth2 else None,
+        oauth2=_oauth2(table, file, sources=sources, base=base),
         deliver_to=table.deliver_to,
         default_domain=file.smtp.default_domain or _domain_of(table.deliver_to[0]),
         interval=table.interval or file.fetch.interval,
@@ -147,7 +150,12 @@ def _trust(table: WithTls, base: Path) -> Trust:
     )
 
 
-def _oauth2(table: OAuth2Table, sources: _Sources, *, base: Path, spool: Path) -> TokenSource:
+def _oauth2(
+    login: SmtpTable | AccountTable, file: Configuration, *, sources: _Sources, base: Path
+) -> TokenSource | None:
+    table = login.oauth2
+    if table is None:
+        return None
     if table.token_command is not None:
         return TokenCommand(command=sources.command(table.token_command))
     return OAuth2Client(
@@ -160,7 +168,7 @@ def _oauth2(table: OAuth2Table, sources: _Sources, *, base: Path, spool: Path) -
         scope=table.scope or "",
         refresh_token=sources.of(table, "refresh_token"),
         trust=Trust(ca_file=_absolute(table.ca_file, base)),
-        spool=spool,
+        spool=base / file.spool.directory,
     )
 
 

@@ -1,36 +1,23 @@
 """Go into an account's maildrop: get its password or access token, connect, log in.
 
-**Invariants:** a secret is read afresh for each login and kept nowhere but where a provider's tokens are; the
-connection is closed when the block is left. Getting one secret holds up no other: each has a thread of its own. One
-that is under way is waited for whatever happens, because a refresh token that a provider has replaced must be stored.
-A server that hangs up on CAPA is asked once more without it.
+**Invariants:** those of `stages.login`; the connection is closed when the block is left. A server that hangs up on CAPA
+is asked once more without it.
 **Failures:** all of `StageError`: the source of the secret, the provider, the network, the server.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, TypeVar, assert_never
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from spool.accounts import Login
-from spool.opening import utc_now
-from stages import passwords
-from stages.errors import OurBug, StageError
+from stages import login
+from stages.login import ConfiguredLogin
 from stages.pop3.auth import may_be_the_credentials
 from stages.pop3.client import CapabilitiesCut, LoginCut, LoginRefused, Pop3Client, Pop3Endpoint
 from stages.pop3.conversation import Trace
 from stages.sasl.credentials import Credentials
-from stages.secret import Secret
-from stages.settings import AccountSettings, OAuth2Client, TokenCommand, TokenSource
-
-if TYPE_CHECKING:
-    from stages.oauth.keeper import Keeper
-
-T = TypeVar("T")
+from stages.settings import AccountSettings
 
 
 @asynccontextmanager
@@ -71,7 +58,7 @@ async def connected(
 
 async def credentials_of(account: AccountSettings) -> Credentials:
     """Who logs in, with the password as it is now, or an access token that is good now."""
-    return await _in_a_thread(lambda: _credentials(account))
+    return await login.credentials_of(_login(account))
 
 
 @asynccontextmanager
@@ -81,10 +68,10 @@ async def noting_refusal(account: AccountSettings, credentials: Credentials) -> 
         yield
     except LoginRefused as refusal:
         if may_be_the_credentials(refusal.code):
-            await _forget_token(account, credentials)
+            await login.forget_token(_login(account), credentials)
         raise
     except LoginCut:
-        await _forget_token(account, credentials)
+        await login.forget_token(_login(account), credentials)
         raise
 
 
@@ -93,46 +80,11 @@ def endpoint_of(account: AccountSettings) -> Pop3Endpoint:
     return Pop3Endpoint(host=account.host, port=account.port, tls=account.tls, trust=account.trust)
 
 
-async def _forget_token(account: AccountSettings, credentials: Credentials) -> None:
-    token, client = credentials.token, account.oauth2
-    if token is not None and isinstance(client, OAuth2Client):
-        with suppress(StageError):  # it is the refusal that is told; the token ends by itself, later
-            await _in_a_thread(lambda: _keeper(account.name, client).forget(token))
-
-
-def _credentials(account: AccountSettings) -> Credentials:
-    username, method = account.username, account.auth
-    if account.password is not None:
-        return Credentials(username=username, method=method, password=passwords.read(account.password, os.environ))
-    if account.oauth2 is None:
-        raise OurBug("an account with neither password nor oauth2")
-    return Credentials(username=username, method=method, token=_token(account.name, account.oauth2))
-
-
-def _token(name: str, source: TokenSource) -> Secret:
-    match source:
-        case OAuth2Client():
-            return _keeper(name, source).access_token()
-        case TokenCommand(command=command):
-            return passwords.read(command, os.environ, what="token")
-        case _:
-            assert_never(source)
-
-
-def _keeper(name: str, client: OAuth2Client) -> Keeper:
-    from stages.oauth.keeper import Keeper  # noqa: PLC0415 - a process without such an account starts without it
-
-    return Keeper(name, client, env=os.environ, now=utc_now)
-
-
-async def _in_a_thread(function: Callable[[], T]) -> T:
-    pool = ThreadPoolExecutor(1, thread_name_prefix="secret")
-    future = asyncio.get_running_loop().run_in_executor(pool, function)
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        with suppress(Exception):
-            await future
-        raise
-    finally:
-        pool.shutdown(wait=False)
+def _login(account: AccountSettings) -> ConfiguredLogin:
+    return ConfiguredLogin(
+        name=account.name,
+        username=account.username,
+        method=account.auth,
+        password=account.password,
+        oauth2=account.oauth2,
+    )

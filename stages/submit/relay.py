@@ -1,22 +1,23 @@
 """Open sessions with the relay as it is configured.
 
-**Failures:** `RouteFailed`, also for a password that cannot be had: no message is to blame for it.
+**Failures:** `RouteFailed`, also for a password or token that cannot be had: no message is to blame for it.
 """
 
 from __future__ import annotations
 
-import asyncio
-import os
-
-from stages import passwords
-from stages.sasl.credentials import Credentials, LoginImpossible
+from stages.errors import StageError
+from stages.login import ConfiguredLogin, credentials_of, forget_token
+from stages.sasl.credentials import Credentials
 from stages.sasl.exchange import Mechanism
 from stages.settings import RelayProtocol, SmtpSettings, TlsMode
+from stages.smtp.auth import may_be_the_credentials
 from stages.smtp.client import SmtpClient
 from stages.smtp.commands import helo_name
 from stages.smtp.opening import SmtpEndpoint
 from stages.smtp.replies import Phase, RouteFailed
 from stages.stream import TlsSettings
+
+NAME_FOR_TOKENS = " smtp"  # no account's name begins with a space
 
 
 class Relay:
@@ -32,14 +33,15 @@ class Relay:
 
     async def open(self) -> SmtpClient:
         """Open a session that is ready for MAIL; raises RouteFailed."""
-        settings = self._settings
+        settings, login = self._settings, _configured(self._settings)
+        credentials = await _credentials(login)
         relay = SmtpEndpoint(
             host=settings.host,
             port=settings.port,
             tls=settings.tls,
             trust=TlsSettings(server_name=settings.host, trust=settings.trust),
             helo_name=self._helo,
-            credentials=await self._credentials(),
+            credentials=credentials,
             prefer=self._mechanism,
             # The configuration has "none" only for a loopback address, or because the operator wrote it.
             may_log_in_without_tls=settings.tls is TlsMode.NONE,
@@ -54,19 +56,31 @@ class Relay:
         except RouteFailed as error:
             if error.phase is Phase.AUTH:
                 self._mechanism = None  # what worked once works no more: the next login chooses afresh
+            is_refused = error.phase is Phase.AUTH and error.reply is not None and may_be_the_credentials(error.reply)
+            if is_refused and login is not None and credentials is not None:
+                await forget_token(login, credentials)
             raise
         self._mechanism = client.mechanism
         return client
 
-    async def _credentials(self) -> Credentials | None:
-        username, source = self._settings.username, self._settings.password
-        if username is None or source is None:
-            return None
-        try:
-            password = await asyncio.to_thread(passwords.read, source, os.environ)
-            return Credentials(username=username, method=self._settings.auth, password=password)
-        except (passwords.PasswordUnavailable, LoginImpossible) as error:
-            raise RouteFailed(Phase.AUTH, str(error)) from error
+
+def _configured(settings: SmtpSettings) -> ConfiguredLogin | None:
+    if settings.username is None:
+        return None
+    return ConfiguredLogin(
+        name=NAME_FOR_TOKENS,
+        username=settings.username,
+        method=settings.auth,
+        password=settings.password,
+        oauth2=settings.oauth2,
+    )
+
+
+async def _credentials(login: ConfiguredLogin | None) -> Credentials | None:
+    try:
+        return await credentials_of(login) if login is not None else None
+    except StageError as error:
+        raise RouteFailed(Phase.AUTH, str(error)) from error
 
 
 def name_for_helo(host_name: str) -> str:

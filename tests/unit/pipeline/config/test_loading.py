@@ -174,6 +174,9 @@ def test_every_problem_is_reported_at_once_by_its_path() -> None:
     )
 
 
+OF_THE_RELAY = "[smtp.oauth2]\ntoken_endpoint = 'https://login.example/token'\nclient_id = 'us'\n"
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -197,7 +200,23 @@ def test_every_problem_is_reported_at_once_by_its_path() -> None:
         ("[smtp]\nauth = 'plain'", "smtp.auth: is given without username"),
         (
             "[smtp]\nauth = 'apop'\nusername = 'u'\npassword_env = 'P'",
-            'smtp.auth: "apop" is not one of auto, ntlm, plain, login, cram-md5, scram-sha-1 or scram-sha-256',
+            'smtp.auth: "apop" is not one of auto, ntlm, plain, login, cram-md5, scram-sha-1, scram-sha-256, '
+            "xoauth2 or oauthbearer",
+        ),
+        ("[smtp.oauth2]\ntoken_command = 'x'", "smtp.oauth2: is given without username"),
+        ("[smtp]\noauth2 = 'x'\nusername = 'u'", "smtp.oauth2: must be a table: [smtp.oauth2]"),
+        (
+            "[smtp]\nauth = 'xoauth2'\nusername = 'u'\npassword_env = 'P'",
+            'smtp.auth: "xoauth2" needs [smtp.oauth2]',
+        ),
+        (
+            "[smtp]\nauth = 'plain'\nusername = 'u'\noauth2 = { token_command = 'x' }",
+            'smtp.auth: "plain" sends a password; use auto, xoauth2 or oauthbearer',
+        ),
+        (f"[smtp]\nusername = 'u'\n{OF_THE_RELAY}", "smtp.oauth2.refresh_token: is needed"),
+        (
+            f"[smtp]\nusername = 'u'\n{OF_THE_RELAY}device_endpoint = 'https://login.example/device'",
+            "smtp.oauth2.device_endpoint: is for accounts; give a refresh_token",
         ),
         ("[fetch]\ninterval = '3m'", 'fetch.interval: "3m" is out of bounds; an interval is 5m to 24h'),
         ("[smtp]\nca_file = 'gone.pem'", "smtp.ca_file: there is no file /etc/pop3connector/gone.pem"),
@@ -213,6 +232,15 @@ def test_an_account_lacks_nothing(key: str) -> None:
     lines = ACCOUNT.format(name="sales").splitlines()
     found = problems("\n".join(line for line in lines if not line.startswith(f"{key} ")))
     assert found[0].startswith(f"accounts[0].{key}: is required")
+
+
+def test_the_relay_may_take_tokens(tmp_path: Path) -> None:
+    """They are renewed as those of an account are, but nobody logs in to the relay on another device."""
+    file = write(tmp_path / "refresh", "secret\n")
+    smtp = settings(f"[smtp]\nusername = 'u'\n{OF_THE_RELAY}refresh_token_file = '{file}'").smtp
+    assert smtp.password is None
+    assert isinstance(smtp.oauth2, OAuth2Client)
+    assert (smtp.oauth2.refresh_token, smtp.oauth2.spool) == (PasswordFile(file), Path("/var/lib/pop3connector"))
 
 
 @pytest.mark.parametrize("auth", [None, "auto", "ntlm", "plain", "login", "cram-md5", "scram-sha-1", "scram-sha-256"])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from base64 import b64encode
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,14 +13,17 @@ from pathlib import Path
 import pytest
 import trustme
 
-from stages.passwords import PasswordFile
+from pipeline.config import grammar
+from stages.passwords import PasswordCommand, PasswordFile
 from stages.secret import Secret
-from stages.settings import AuthMethod, SmtpSettings, TlsMode
+from stages.settings import AuthMethod, SmtpSettings, TlsMode, TokenCommand, TokenSource
 from stages.smtp.replies import RouteFailed
-from stages.submit.relay import Relay
+from stages.submit.relay import NAME_FOR_TOKENS, Relay
 from stages.trust import Trust
+from tests.support.provider import Provider, provider, refusal
 from tests.support.sasl import ScramAcceptor
 from tests.support.sasl_smtp import SaslRelay
+from tests.support.scripted_server import ScriptedServer, parse
 from tests.support.settings import default_settings
 
 Act = Callable[[Relay], Awaitable[None]]
@@ -123,3 +127,80 @@ def test_a_login_that_cannot_be_made_is_the_trouble_of_the_route(
     with pytest.raises(RouteFailed) as caught:
         asyncio.run(session(relay))
     assert str(caught.value) == why
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Provider]:
+    with provider(tmp_path) as found:
+        yield found
+
+
+def with_tokens(source: TokenSource, script: str, smtp: SmtpSettings, *, sessions: int = 1) -> list[str]:
+    """Open sessions at a relay of this script, and return how they failed."""
+    failures: list[str] = []
+
+    async def run() -> None:
+        async with ScriptedServer(*[parse(GREETING + part) for part in script.split("---\n")]).listening() as server:
+            settings = replace(smtp, tls=TlsMode.NONE, port=server.port, password=None, oauth2=source)
+            relay = Relay(settings, helo="gw.corp.example")
+            for _ in range(sessions):
+                try:
+                    await session(relay)
+                except RouteFailed as error:
+                    failures.append(str(error))
+
+    asyncio.run(run())
+    return failures
+
+
+def xoauth2(token: str) -> str:
+    response = b64encode(f"user=alice\x01auth=Bearer {token}\x01\x01".encode()).decode()
+    return f"C: AUTH XOAUTH2 {response}\n"
+
+
+GREETING = "S: 220 relay\nC: EHLO gw.corp.example\nS: 250-relay\nS: 250 AUTH PLAIN XOAUTH2\n"
+WELCOME = "S: 235 yes\nC: QUIT\nS: 221 bye\n"
+
+
+def test_a_token_of_the_provider_logs_us_in_and_is_used_again(
+    served: Provider, tmp_path: Path, smtp: SmtpSettings
+) -> None:
+    script = f"{xoauth2('access-1')}{WELCOME}---\n{xoauth2('access-1')}{WELCOME}"
+    assert with_tokens(served.client(tmp_path / "spool"), script, smtp, sessions=2) == []
+    assert len(served.forms) == 1
+
+
+def test_a_token_that_was_refused_is_renewed_for_the_next_session(
+    served: Provider, tmp_path: Path, smtp: SmtpSettings
+) -> None:
+    script = f"{xoauth2('access-1')}S: 535 5.7.8 no\n---\n{xoauth2('access-2')}{WELCOME}"
+    (failure,) = with_tokens(served.client(tmp_path / "spool"), script, smtp, sessions=2)
+    assert failure == "AUTH: 535 5.7.8 no (XOAUTH2; check username and token in [smtp])"
+
+
+def test_a_token_that_is_not_why_is_used_again(served: Provider, tmp_path: Path, smtp: SmtpSettings) -> None:
+    """RFC 4954 section 6: 454 is about the relay."""
+    script = f"{xoauth2('access-1')}S: 454 4.7.0 later\n---\n{xoauth2('access-1')}{WELCOME}"
+    (failure,) = with_tokens(served.client(tmp_path / "spool"), script, smtp, sessions=2)
+    assert failure == "AUTH: 454 4.7.0 later (XOAUTH2)"
+    assert len(served.forms) == 1
+
+
+def test_a_command_gives_the_token(smtp: SmtpSettings) -> None:
+    source = TokenCommand(command=PasswordCommand("echo ya29"))
+    assert with_tokens(source, xoauth2("ya29") + WELCOME, smtp) == []
+
+
+def test_a_token_that_cannot_be_had_is_the_trouble_of_the_route(
+    served: Provider, tmp_path: Path, smtp: SmtpSettings
+) -> None:
+    served.replies.append(refusal("invalid_grant", "revoked"))
+    client = served.client(tmp_path / "spool", device_endpoint=None)
+    settings = replace(smtp, password=None, oauth2=client)
+    with pytest.raises(RouteFailed, match=r"^AUTH: .*get a new one and put it where oauth2\.refresh_token says"):
+        asyncio.run(session(Relay(settings, helo="gw.corp.example")))
+
+
+def test_no_account_can_have_the_name_of_the_relays_tokens() -> None:
+    with pytest.raises(ValueError, match="no space at its ends"):
+        grammar.name(NAME_FOR_TOKENS)
