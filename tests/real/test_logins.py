@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from base64 import b64encode
 from collections.abc import Iterator
-from hashlib import sha256
 
 import pytest
 
 from stages.pop3.client import LoginRefused, Pop3Client, Pop3Endpoint
 from stages.sasl.credentials import Credentials
-from stages.secret import Secret
 from stages.settings import AuthMethod, TlsMode
 from stages.trust import Trust
-from tests.support.dovecot import HOST_NAME, Dovecot, dovecot
-from tests.support.introspection import introspection
+from tests.support.dovecot import HOST_NAME, Dovecot
+from tests.support.real_logins import TOKEN, judge_of_logins, password, token
 
 pytestmark = pytest.mark.real
 
 PATIENCE = 10.0
-TOKEN = "ya29.a-token"
 NAMES = {
     AuthMethod.BASIC: "USER",
     AuthMethod.APOP: "APOP",
@@ -35,10 +31,7 @@ TOKEN_NAMES = {AuthMethod.XOAUTH2: "XOAUTH2", AuthMethod.OAUTHBEARER: "OAUTHBEAR
 
 @pytest.fixture(scope="module")
 def maildrops() -> Iterator[Dovecot]:
-    """alice's password is stored as it is, bob's as a hash that only plain text can be compared with."""
-    hashed = "{SHA256}" + b64encode(sha256(b"secret").digest()).decode()
-    users = {"alice": "secret", "bob": hashed, "joerg": "pässwörd, =€"}
-    with introspection({TOKEN: "alice"}) as port, dovecot(users, introspection_port=port) as server:
+    with judge_of_logins() as server:
         yield server
 
 
@@ -70,14 +63,6 @@ def log_in(
             await client.close()
 
     return asyncio.run(talk())
-
-
-def password(secret: str, method: AuthMethod = AuthMethod.AUTO, *, username: str = "alice") -> Credentials:
-    return Credentials(username=username, password=Secret(secret), method=method)
-
-
-def token(secret: str, method: AuthMethod = AuthMethod.AUTO) -> Credentials:
-    return Credentials(username="alice", token=Secret(secret), method=method)
 
 
 @pytest.mark.parametrize("tls", list(TlsMode))

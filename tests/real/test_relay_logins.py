@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from base64 import b64encode
 from collections.abc import Iterator
-from hashlib import sha256
 
 import pytest
 
 from stages.sasl.credentials import Credentials
 from stages.sasl.exchange import Mechanism
-from stages.secret import Secret
 from stages.settings import AuthMethod, TlsMode
 from stages.smtp.client import SmtpClient
 from stages.smtp.commands import Envelope
@@ -20,14 +17,13 @@ from stages.smtp.replies import RouteFailed
 from stages.smtp.transaction import Submission
 from stages.stream import TlsSettings
 from stages.trust import Trust
-from tests.support.dovecot import HOST_NAME, Dovecot, dovecot
-from tests.support.introspection import introspection
+from tests.support.dovecot import HOST_NAME, Dovecot
 from tests.support.postfix import Postfix, postfix
+from tests.support.real_logins import TOKEN, judge_of_logins, password, token
 
 pytestmark = pytest.mark.real
 
 PATIENCE = 10.0
-TOKEN = "ya29.a-token"
 RECIPIENT = "sales@corp.example"
 NAMES = {
     AuthMethod.PLAIN: "PLAIN",
@@ -42,10 +38,7 @@ TRANSPORTS = [TlsMode.NONE, TlsMode.STARTTLS]
 
 @pytest.fixture(scope="module")
 def judge() -> Iterator[Dovecot]:
-    """alice's password is stored as it is, bob's as a hash that only plain text can be compared with."""
-    hashed = "{SHA256}" + b64encode(sha256(b"secret").digest()).decode()
-    users = {"alice": "secret", "bob": hashed, "joerg": "pässwörd, =€"}
-    with introspection({TOKEN: "alice"}) as port, dovecot(users, introspection_port=port) as server:
+    with judge_of_logins() as server:
         yield server
 
 
@@ -107,14 +100,6 @@ def submit(
             await client.quit()
 
     return asyncio.run(talk())
-
-
-def password(secret: str, method: AuthMethod = AuthMethod.AUTO, *, username: str = "alice") -> Credentials:
-    return Credentials(username=username, password=Secret(secret), method=method)
-
-
-def token(secret: str, method: AuthMethod = AuthMethod.AUTO) -> Credentials:
-    return Credentials(username="alice", token=Secret(secret), method=method)
 
 
 @pytest.mark.parametrize("tls", TRANSPORTS)

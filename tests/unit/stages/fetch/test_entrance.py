@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
 
 import pytest
 
@@ -16,13 +13,11 @@ from pipeline.demo.pop3_server import Pop3Server
 from spool.token_file import TokenFile
 from stages.errors import StageError
 from stages.fetch.entrance import credentials_of, logged_in
-from stages.passwords import PasswordCommand, PasswordUnavailable
 from stages.pop3.client import LoginRefused
 from stages.sasl.credentials import LoginImpossible
 from stages.secret import Secret
-from stages.settings import AccountSettings, AuthMethod, TlsMode, TokenCommand, TokenSource
-from tests.support.processes import ROOT
-from tests.support.provider import Provider, Reply, provider
+from stages.settings import AccountSettings, AuthMethod, TlsMode, TokenSource
+from tests.support.provider import Provider, provider
 from tests.support.settings import account
 from tests.support.token_pop3 import TakesTokens
 
@@ -35,10 +30,6 @@ def served(tmp_path: Path) -> Iterator[Provider]:
 
 def with_tokens(source: TokenSource) -> AccountSettings:
     return replace(account(), password=None, oauth2=source, auth=AuthMethod.XOAUTH2)
-
-
-def token_of(source: TokenSource) -> Secret | None:
-    return asyncio.run(credentials_of(with_tokens(source))).token
 
 
 @pytest.mark.parametrize("octet", ["\r", "\n", "\0"])
@@ -76,31 +67,6 @@ def test_no_connection_is_made_for_a_credential_that_breaks_its_line(field: str,
         return connections
 
     assert asyncio.run(enter()) == 1
-
-
-def test_an_account_logs_in_with_its_password() -> None:
-    credentials = asyncio.run(credentials_of(account()))
-    assert (credentials.username, credentials.password, credentials.token) == ("sales", Secret("secret"), None)
-
-
-def test_a_command_gives_the_token_at_each_login(tmp_path: Path) -> None:
-    count = tmp_path / "count"
-    source = TokenCommand(command=PasswordCommand(f"echo x >> {count}; wc -l < {count}"))
-    assert [token_of(source), token_of(source)] == [Secret("1"), Secret("2")]
-
-
-def test_a_command_that_fails_is_called_by_what_it_is_for() -> None:
-    with pytest.raises(PasswordUnavailable, match="the token command ended with exit status 3: locked"):
-        token_of(TokenCommand(command=PasswordCommand("echo locked >&2; exit 3")))
-
-
-def test_a_provider_gives_the_token(served: Provider, tmp_path: Path) -> None:
-    credentials = asyncio.run(credentials_of(with_tokens(served.client(tmp_path / "spool"))))
-    assert (credentials.token, credentials.password, credentials.method) == (
-        Secret("access-1"),
-        None,
-        AuthMethod.XOAUTH2,
-    )
 
 
 async def enter(sales: AccountSettings, *, refusal: bytes = b"[AUTH] no", is_cut: bool = False) -> StageError | None:
@@ -162,46 +128,3 @@ def test_a_refusal_is_told_even_if_it_cannot_be_noted(served: Provider, tmp_path
                 return error
 
     assert isinstance(asyncio.run(refuse()), LoginRefused)
-
-
-def test_a_login_that_is_cut_off_stores_what_the_provider_has_replaced(served: Provider, tmp_path: Path) -> None:
-    """The session's time may end between the request and its answer; the old refresh token is good no longer."""
-    asked, go_on = Event(), Event()
-    answer = served.answer
-
-    def slow(path: str, form: dict[str, str]) -> Reply:
-        asked.set()
-        go_on.wait(5)
-        return answer(path, form)
-
-    served.answer = slow  # type: ignore[method-assign]
-
-    async def cut() -> None:
-        login = asyncio.ensure_future(credentials_of(with_tokens(served.client(tmp_path / "spool"))))
-        await asyncio.to_thread(asked.wait, 5)
-        login.cancel()
-        asyncio.get_running_loop().call_later(0.05, go_on.set)
-        with pytest.raises(asyncio.CancelledError):
-            await login
-
-    asyncio.run(cut())
-    assert b"refresh-1" in TokenFile(tmp_path / "spool", "sales").read()
-
-
-def test_slow_secrets_of_many_accounts_do_not_wait_for_each_other(tmp_path: Path) -> None:
-    """More than the threads of asyncio's own pool on any machine; each ends when all have begun."""
-    count = 40
-    command = f"touch {tmp_path}/$$; until [ $(ls {tmp_path} | wc -l) -ge {count} ]; do sleep 0.05; done; echo x"
-    source = TokenCommand(command=PasswordCommand(command))
-
-    async def all_at_once() -> int:
-        return len(await asyncio.gather(*(credentials_of(with_tokens(source)) for _ in range(count))))
-
-    assert asyncio.run(all_at_once()) == count
-
-
-def test_a_process_without_tokens_starts_without_what_they_need() -> None:
-    """It would be a tenth of a second for nothing, in each start."""
-    loaded = "import stages.fetch.stage, sys; print([name for name in ('oauthlib', 'h11') if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"

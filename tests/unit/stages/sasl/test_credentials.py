@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from stages.errors import OurBug
-from stages.sasl.credentials import Credentials, LoginImpossible
+from stages.sasl.credentials import Credentials, LoginImpossible, in_turn
+from stages.sasl.exchange import Mechanism
 from stages.secret import Secret
 from stages.settings import AuthMethod
 
@@ -63,3 +64,29 @@ def test_credentials_have_one_secret(secret: Secret | None) -> None:
 def test_credentials_do_not_show_the_secret() -> None:
     assert "tanstaaf" not in repr(with_password())
     assert "ya29" not in repr(with_token())
+
+
+SCRAM, PLAIN, LOGIN, CRAM_MD5 = Mechanism.SCRAM_SHA_256, Mechanism.PLAIN, Mechanism.LOGIN, Mechanism.CRAM_MD5
+
+
+@pytest.mark.parametrize(
+    ("candidates", "prefer", "under_tls", "without"),
+    [
+        ((SCRAM, PLAIN, LOGIN), None, (SCRAM, PLAIN), (SCRAM,)),
+        ((SCRAM, PLAIN, LOGIN), LOGIN, (LOGIN,), (SCRAM,)),
+        ((SCRAM, CRAM_MD5), CRAM_MD5, (CRAM_MD5,), (CRAM_MD5,)),
+        ((SCRAM,), "GSSAPI", (SCRAM,), (SCRAM,)),
+        ((PLAIN, LOGIN), None, (PLAIN,), (PLAIN,)),
+        ((PLAIN, LOGIN), LOGIN, (LOGIN,), (LOGIN,)),
+    ],
+)
+def test_plain_text_follows_under_tls_alone(
+    candidates: tuple[Mechanism, ...],
+    prefer: str | None,
+    under_tls: tuple[Mechanism, ...],
+    without: tuple[Mechanism, ...],
+) -> None:
+    """And what worked last time comes first, but where it would be the password in the clear."""
+    plain_text = (PLAIN, LOGIN)
+    assert in_turn(candidates, plain_text=plain_text, is_tls=True, prefer=prefer) == under_tls
+    assert in_turn(candidates, plain_text=plain_text, is_tls=False, prefer=prefer) == without
