@@ -17,13 +17,11 @@ _GOOD = re.compile(rb"[\x21-\x7e]{1,70}")
 _MAX_UIDL_OCTETS = 70
 
 
-def listed(sizes: Mapping[int, int | None], uidls: Mapping[int, bytes]) -> Sequence[Listed]:
-    """The messages of the maildrop, in the order of LIST."""
-    numbers = [*sizes, *(number for number in uidls if number not in sizes)]
-    return [
-        Listed(number=number, octets=sizes.get(number), uidl=Uidl(uidls[number]) if uidls.get(number) else NO_UIDL)
-        for number in numbers
-    ]
+def listed(sizes: Mapping[int, int | None], uidls: dict[int, bytes]) -> Sequence[Listed]:
+    """The messages of the maildrop, in the order of LIST. Of `uidls` nothing is left: both may have 100,000 lines."""
+    found = [_listed(number, octets, uidl=uidls.pop(number, b"")) for number, octets in sizes.items()]
+    found += [_listed(number, None, uidl=uidls.pop(number)) for number in list(uidls)]
+    return found
 
 
 def oddity(numbers: Collection[int], uidls: Mapping[int, bytes] | None) -> str | None:
@@ -42,3 +40,7 @@ def oddity(numbers: Collection[int], uidls: Mapping[int, bytes] | None) -> str |
         "repeated": repeated,
     }
     return ", ".join(f"{count} {what}" for what, count in found.items() if count) or None
+
+
+def _listed(number: int, octets: int | None, *, uidl: bytes) -> Listed:
+    return Listed(number=number, octets=octets, uidl=Uidl(uidl) if uidl else NO_UIDL)
