@@ -69,13 +69,6 @@ class Ledger:
         found = [entry for entries in self.by_uidl(account) for entry in entries]
         return sorted(found, key=lambda entry: entry.entry)
 
-    def identities(self, account: str) -> Collection[bytes]:
-        """The identities of all that we have had of an account; some 100 octets of memory each."""
-        table = models.ledger
-        query = select(table.c.identity).where(table.c.account == account, table.c.identity.is_not(None))
-        with self._spool.index.read() as connection:
-            return set(connection.execute(query).scalars())
-
     def by_uidl(self, account: str) -> Generator[Sequence[Entry], None, None]:
         """All that we have had of an account, one UIDL after the other, oldest first under each.
 

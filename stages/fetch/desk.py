@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
@@ -67,10 +67,6 @@ class Desk:
         """Whether the event's topic was spoken of in the last 24 hours."""
         before = self.said.get(event.topic)
         return before is not None and timedelta(0) <= self.runtime.spool.now() - before < _SAID_AGAIN_AFTER
-
-    async def identities(self, account: str) -> Collection[bytes]:
-        """What identifies the content of all that we have had of an account."""
-        return await self.runtime.call(lambda: self.ledger.identities(account))
 
     async def recall(self, account: str, take: Callable[[Sequence[Entry]], None]) -> None:
         """Give to `take`, in the spool thread, all that we have had of an account, UIDL by UIDL.

@@ -29,7 +29,7 @@ from stages.fetch.incoming import Incoming
 from stages.fetch.limits import DiskNearlyFull
 from stages.fetch.plan import Listed, Memory, Plan, Wanted, used
 from stages.fetch.proof import Head, head_of, objection
-from stages.fetch.twins import Twin, Twins
+from stages.fetch.twins import Contents, Twin, Twins
 from stages.mail.received import peer_text
 from stages.pop3.client import Pop3Client
 from stages.pop3.protocol import MessageOctets
@@ -86,7 +86,15 @@ class Retrieving:
     """The part of a session between its plan and its first DELE."""
 
     def __init__(
-        self, client: Pop3Client, plan: Plan, *, listing: Sequence[Listed], memory: Memory, order: Order, desk: Desk
+        self,
+        client: Pop3Client,
+        plan: Plan,
+        *,
+        listing: Sequence[Listed],
+        memory: Memory,
+        contents: Contents,
+        order: Order,
+        desk: Desk,
     ) -> None:
         self.tally = Tally()
         self._client = client
@@ -99,9 +107,10 @@ class Retrieving:
         self._had = Had(())
         self._everywhere = plan.round > 0
         self._questions = self._sentinels()
-        self._twins = Twins(())
+        self._twins = Twins(contents)
         self._can_top = client.capabilities.top or not client.capabilities.was_told
         self._is_windowed = False
+        self._has_put_back = False
         self._heads: dict[int, Head | None] = {}
         self._sizes = Counter(message.octets for message in listing)
         self._todo: deque[Wanted] = deque()
@@ -115,7 +124,6 @@ class Retrieving:
         self._todo.extend(wanted)
         self._is_windowed = is_windowed
         self._had = await self._candidates(wanted)
-        self._twins = Twins(await self._desk.identities(self._order.account.name) if wanted else ())
         try:
             await self._retrieve()
             while self._twins.waiting:
@@ -250,6 +258,10 @@ class Retrieving:
         """Decide about a confirmed message: had, or taken; or another one than was asked for."""
         digest = await incoming.digest()
         message = wanted.message
+        if done.confirmed_by is Confirmation.SENTINEL and self._may_come_later(message, incoming):
+            await incoming.discard()
+            self._todo.append(wanted)
+            return
         if done.confirmed_by is Confirmation.SENTINEL and (doubt := await self._doubt(message, incoming)):
             await incoming.discard()
             self.tally.doubted.append((message, doubt))
@@ -319,6 +331,13 @@ class Retrieving:
             )
         )
 
+    def _may_come_later(self, message: Listed, incoming: Incoming) -> bool:
+        """Whether others should show first what sizes are worth: this one came short, and nobody knows yet."""
+        is_short = message.octets is not None and incoming.octets < message.octets
+        waits = is_short and self._are_sizes_exact is None and bool(self._todo) and not self._has_put_back
+        self._has_put_back = self._has_put_back or waits
+        return waits
+
     async def _doubt(self, message: Listed, incoming: Incoming) -> str | None:
         """Say why a message whose size is not what LIST told is not believed; None where it is."""
         if self._are_sizes_exact and message.octets is not None and incoming.octets < message.octets:
@@ -367,9 +386,13 @@ class Retrieving:
             return
         await asyncio.shield(receipt)
         account = self._order.account.name
-        entries = await self._desk.runtime.call(lambda: self._desk.ledger.entries(account))
-        entry = next(one for one in reversed(entries) if (one.uidl, one.identity) == (usurper.uidl, twin.identity))
-        self.tally.compared.append((entry, twin.wanted.message.uidl))
+        taken: list[Entry] = []
+
+        def take(entries: Sequence[Entry]) -> None:
+            taken.extend(one for one in entries if (one.uidl, one.identity) == (usurper.uidl, twin.identity))
+
+        await self._desk.recall(account, take)
+        self.tally.compared.append((taken[-1], twin.wanted.message.uidl))
 
     def _learn_sizes(self, done: MessageDone, message: Listed) -> None:
         if done.confirmed_by is Confirmation.SENTINEL:

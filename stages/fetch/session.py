@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from spool.accounts import Login
 from spool.envelope import NO_UIDL, Receipt, Uidl
 from spool.events import Event
+from spool.ledger import Entry
 from spool.message_file import header_digest
 from spool.safe_text import safe_text
 from stages.errors import OperatorMustAct, PeerBroke, StageError, TryLater
@@ -41,6 +42,7 @@ from stages.fetch.listing import listed, oddity
 from stages.fetch.notebook import Deletions, Ending, Notebook
 from stages.fetch.plan import Facts, Key, Listed, Plan, Step, Wanted, decide
 from stages.fetch.retrieving import Retrieving, Tally
+from stages.fetch.twins import Contents
 from stages.pop3.client import Pop3Client
 from stages.pop3.retrieval import ONE_BY_ONE, Window
 
@@ -81,6 +83,7 @@ class Session:
         self._notebook = Notebook(desk, order.account.name)
         self._listing: Sequence[Listed] | None = None
         self._plan = Plan()
+        self._contents = Contents()
         self._tally = Tally()
         self._put_last = 0
         self._is_windowed = False
@@ -131,6 +134,7 @@ class Session:
             self._plan,
             listing=listing,
             memory=self._notebook.memory,
+            contents=self._contents,
             order=self._order,
             desk=self._desk,
         )
@@ -174,7 +178,13 @@ class Session:
         memory = await self._notebook.remember()
         now = self._desk.runtime.spool.now()
         facts = Facts(listing, memory=memory, rules=rules, now=now)
-        await self._desk.recall(self._account.name, facts.note)
+        contents = self._contents = Contents()
+
+        def note(entries: Sequence[Entry]) -> None:
+            facts.note(entries)
+            contents.note(entries)
+
+        await self._desk.recall(self._account.name, note)
         # In a thread: a listing may have 100,000 lines, and other sessions go on.
         self._plan = await asyncio.to_thread(decide, facts)
         if self._plan.waiting:

@@ -12,10 +12,13 @@ or cannot say.
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from spool.ledger import Entry
 from stages.fetch.plan import Wanted
 from stages.fetch.proof import Head, head_of, is_same
 from stages.pop3.client import Pop3Client
@@ -38,11 +41,33 @@ class Finding:
     usurper: Wanted | None = None
 
 
-class Twins:
-    """The contents of one session, beside all those of the ledger."""
+class Contents:
+    """Contents that were had: eight octets of each, so that 100,000 cost less than a megabyte.
 
-    def __init__(self, had: Collection[bytes]) -> None:
-        """`had` are the identities of all that was ever had."""
+    Two that are alike in these look like twins, which costs a TOP.
+    """
+
+    def __init__(self) -> None:
+        self._known = array("Q")
+        self._is_sorted = True
+
+    def note(self, entries: Iterable[Entry]) -> None:
+        """Note what the ledger has."""
+        self._known.extend(_beginning(entry.identity) for entry in entries if entry.identity is not None)
+        self._is_sorted = False
+
+    def __contains__(self, identity: bytes) -> bool:
+        if not self._is_sorted:
+            self._known = array("Q", sorted(self._known))
+            self._is_sorted = True
+        at = bisect_left(self._known, _beginning(identity))
+        return at < len(self._known) and self._known[at] == _beginning(identity)
+
+
+class Twins:
+    """The contents of one session, beside all those that were had before."""
+
+    def __init__(self, had: Contents) -> None:
         self.waiting: deque[Twin] = deque()
         self._had = had
         self._taken: dict[bytes, list[Wanted]] = {}
@@ -71,6 +96,10 @@ class Twins:
             self._true[earlier.message.number] = twin.identity
         self._true[twin.wanted.message.number] = twin.identity
         return Finding(is_true=True)
+
+
+def _beginning(identity: bytes) -> int:
+    return int.from_bytes(identity[:8], "big")
 
 
 async def _shows(client: Pop3Client, wanted: Wanted, *, head: Head) -> bool:

@@ -74,6 +74,7 @@ from tests.support.odd_pop3 import (
     says_at_first,
 )
 from tests.support.odd_retrievals import (
+    CutsFirstShort,
     CutsQuit,
     CutsShort,
     Drips,
@@ -174,6 +175,10 @@ RETRIEVALS = {
     "cut in half, one by one": Lie(session=CutsRetrievals, manners=PLAIN, events={"MessageBroke": 3, "PollFailed": 1}),
     "half of it, properly ended": Lie(
         session=CutsShort, events={"FellOutOfStep": 1, "MessageDoubted": 1, "FoundAgain": 1}
+    ),
+    "half of the first one, properly ended": Lie(session=CutsFirstShort, events={"MessageDoubted": 1}),
+    "half of the first one, properly ended, one by one": Lie(
+        session=CutsFirstShort, manners=PLAIN, events={"MessageDoubted": 1}
     ),
     "half of it, properly ended, one by one": Lie(session=CutsShort, manners=PLAIN, events={"MessageDoubted": 1}),
     "without end": Lie(session=EndlessRetr, session_timeout=timedelta(seconds=1.5), events=CUT),

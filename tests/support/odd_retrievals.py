@@ -21,13 +21,21 @@ def cut_at(at: int) -> type[Pop3Session]:
 
 
 class CutsShort(Pop3Session):
-    """The second half of message 2 is missing, and the message is properly ended."""
+    """The second half of message `CUT` is missing, and the message is properly ended."""
+
+    CUT = 2
 
     def retr(self, argument: str) -> bytes:
-        if argument != "2" or 2 not in self.listing:
+        if argument != f"{self.CUT}" or self.CUT not in self.listing:
             return super().retr(argument)
-        content = self.listing[2].content
+        content = self.listing[self.CUT].content
         return self.ok(b"message follows") + stuffed(content[: len(content) // 2])
+
+
+class CutsFirstShort(CutsShort):
+    """The second half of message 1 is missing: the first message that was ever asked for."""
+
+    CUT = 1
 
 
 class EndlessRetr(Pop3Session):
