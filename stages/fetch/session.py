@@ -151,10 +151,9 @@ class Session:
         name, named = self._account.name, sizes if uidls is None else uidls
         if not told == len(sizes) == len(named):
             self._tell_once_a_day(ListingsDisagree(account=name, told=told, listed=len(sizes), named=len(named)))
-        if what := await asyncio.to_thread(oddity, sizes.keys(), uidls):
+        if what := await oddity(sizes.keys(), uidls):
             self._tell_once_a_day(UidlsOdd(account=name, what=what))
-        # In a thread, as all that looks at a whole listing: other sessions go on.
-        return await asyncio.to_thread(listed, sizes, uidls or {})
+        return await listed(sizes, uidls or {})
 
     def _tell_once_a_day(self, event: Event) -> None:
         if self._desk.is_news(event):

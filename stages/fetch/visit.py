@@ -107,7 +107,7 @@ async def _list(client: Pop3Client, sight: Sight) -> None:
     sizes = await client.list()
     uidls = await client.uidl()
     sight.has_uidl = uidls is not None
-    sight.listing = listed(sizes, uidls or {})
+    sight.listing = await listed(sizes, uidls or {})
 
 
 async def _presented(account: AccountSettings, *, timeout: float) -> TlsFacts | None:

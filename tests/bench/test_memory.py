@@ -120,9 +120,13 @@ def test_a_listing_of_100_000_uidls(tmp_path: Path) -> None:
             nothing_new = Cost(process)
             assert poll(connector) == "large: 0 messages"
             rise_nothing_new = nothing_new.rise("100,000 messages listed, none new")
+            maildrop.count += 1
+            assert poll(connector) == "large: 1 messages"
+            rise_one_new = nothing_new.rise("and in the same process: one new")
     assert [line.split(" ")[0] for line in maildrop.sessions[sessions]] == LISTED_AND_LEFT
     assert rise_all_new < ALLOWED_OCTETS
     assert rise_nothing_new < ALLOWED_OCTETS
+    assert rise_one_new < ALLOWED_OCTETS
 
 
 def test_100_000_uidls_that_are_adopted(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from spool.envelope import NO_UIDL, Uidl
@@ -10,7 +12,7 @@ from stages.fetch.plan import Listed
 
 
 def test_what_either_listing_shows_is_a_message() -> None:
-    assert listed({2: 10, 1: 20}, {1: b"a", 3: b"c"}) == [
+    assert asyncio.run(listed({2: 10, 1: 20}, {1: b"a", 3: b"c"})) == [
         Listed(number=2, octets=10, uidl=NO_UIDL),
         Listed(number=1, octets=20, uidl=Uidl(b"a")),
         Listed(number=3, octets=None, uidl=Uidl(b"c")),
@@ -18,7 +20,7 @@ def test_what_either_listing_shows_is_a_message() -> None:
 
 
 def test_an_empty_uidl_is_none() -> None:
-    assert listed({1: 5}, {1: b""}) == [Listed(number=1, octets=5, uidl=NO_UIDL)]
+    assert asyncio.run(listed({1: 5}, {1: b""})) == [Listed(number=1, octets=5, uidl=NO_UIDL)]
 
 
 @pytest.mark.parametrize(
@@ -38,9 +40,32 @@ def test_an_empty_uidl_is_none() -> None:
 )
 def test_what_rfc_1939_does_not_allow_is_told(uidls: dict[int, bytes] | None, what: str | None) -> None:
     """RFC 1939 section 7: one to 70 octets of 0x21 to 0x7E, no two alike."""
-    assert oddity([1, 2], uidls) == what
+    assert asyncio.run(oddity([1, 2], uidls)) == what
 
 
 def test_an_empty_maildrop_has_nothing_odd() -> None:
-    assert oddity([], {}) is None
-    assert oddity([], None) is None
+    assert asyncio.run(oddity([], {})) is None
+    assert asyncio.run(oddity([], None)) is None
+
+
+def test_other_sessions_go_on_while_a_long_listing_is_gone_through() -> None:
+    """A thread would do too, but for the heap that it keeps."""
+    numbers = range(1, 30_001)
+
+    async def turns_of_another() -> int:
+        turns = 0
+
+        async def other() -> None:
+            nonlocal turns
+            while True:
+                await asyncio.sleep(0)
+                turns += 1
+
+        task = asyncio.ensure_future(other())
+        uidls = {number: b"%d" % number for number in numbers}
+        assert await oddity(numbers, uidls) is None
+        assert len(await listed(dict.fromkeys(numbers, 5), uidls)) == len(numbers)
+        task.cancel()
+        return turns
+
+    assert asyncio.run(turns_of_another()) >= 4
