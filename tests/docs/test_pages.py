@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -48,17 +49,28 @@ def test_every_command_line_can_be_typed(page: Path) -> None:
         require_valid(shlex.split(line)[1:])
 
 
-def test_the_configuration_of_the_readme_passes_check(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+EXAMPLES = [(page, example) for page in PAGES for example in blocks(page.read_text(), "toml")]
+
+
+@pytest.mark.parametrize("example", [pytest.param(example, id=shown(page)) for page, example in EXAMPLES])
+def test_every_configuration_shown_passes_check(
+    example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (example,) = blocks(README, "toml")
-    (tmp_path / "sales-isp.password").write_text("secret\n")
-    (tmp_path / "sales-isp.password").chmod(0o600)
+    for named in re.findall(r'_file = "/etc/pop3connector/(.+?)"', example):
+        (tmp_path / named).write_text("secret\n")
+        (tmp_path / named).chmod(0o600)
     (tmp_path / "pop3connector.toml").write_text(example.replace("/etc/pop3connector", str(tmp_path)))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("POP3CONNECTOR_CONFIG", raising=False)
+    monkeypatch.setenv("SALES_ISP_PASSWORD", "secret")
     assert run_command(["check"]) == 0
-    assert capsys.readouterr().out == "the configuration is valid: 1 accounts, 1 enabled\n"
+    accounts = example.count("[[accounts]]")
+    assert capsys.readouterr().out == f"the configuration is valid: {accounts} accounts, {accounts} enabled\n"
+
+
+def test_the_page_of_every_provider_shows_its_configuration() -> None:
+    providers = {page.stem for page, _ in EXAMPLES if page.parent.name == "how-to"}
+    assert providers >= {"gmail", "gmx", "microsoft-365", "plain-isp"}
 
 
 def glossary() -> list[str]:
