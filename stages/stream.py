@@ -99,6 +99,11 @@ class Stream:
         """Whether the connection is protected."""
         return self.tls is not None
 
+    @property
+    def has_news(self) -> bool:
+        """Whether `read` has something to tell without waiting: octets, or the end of the connection."""
+        return self._octets.has_news()
+
     def buffered(self) -> int:
         """Return how many octets have been received and not yet read."""
         return self._octets.unread

@@ -180,8 +180,9 @@ class SmtpClient:
         if not transaction.mail.is_positive:
             raise connection.give_up("DATA was accepted after MAIL had been refused", phase=Phase.DATA)
         if not transaction.has_recipient and self._is_lmtp:
-            # RFC 2033 section 4.2: it must be 503, and a dot would get no reply.
-            raise connection.give_up("DATA was accepted without a recipient", phase=Phase.DATA)
+            # RFC 2033 section 4.2: it must be 503. A dot would get no reply, so there is no way back to commands.
+            transaction.ended_early = True
+            return
         if not transaction.has_recipient:
             # RFC 2920 section 3.1: the relay waits for a message to nobody; a single dot ends it, and its reply is
             # moot.
@@ -283,7 +284,7 @@ class _Transaction:
     data: Reply | None = None
     finals: list[Reply] = field(default_factory=list)
     dot_sent: bool = False
-    ended_early: bool = False  # refused in the middle of the content: the relay may take the rest for commands
+    ended_early: bool = False  # the relay waits for content that we do not send, or may take it for commands
     broken: Break | None = None
     after_refusal: bool = False
     is_first: bool = True

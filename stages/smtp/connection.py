@@ -1,8 +1,8 @@
 """A stream and the protocol core in step: send commands, await replies, and know how it ended.
 
 **Invariants:** what arrived before a command is sent is understood before the command is sent, so that it cannot pass
-for its reply. Replies that the relay sent before it closed the connection are still handed out. A reply has one
-deadline, however slowly its octets drip.
+for its reply; nor can half of it. Nothing is sent into a connection that is known to have ended. Replies that the relay
+sent before it closed the connection are still handed out. A reply has one deadline, however slowly its octets drip.
 
 A reply to a login that repeats its secret, or the beginning of a response, is not shown; a challenge never is, and
 nothing is quoted of what is no reply.
@@ -50,6 +50,7 @@ class SmtpConnection:
         self._trace = trace
         self._is_cut = False
         self._secrets: list[Secret] = []
+        self._latest = Phase.GREETING  # what we came to, for a break while no reply is awaited
         self.broken: Break | None = None
         self.errors = 0  # 5yz replies: what MaxProtocolErrors of Exchange counts
         self.after_refusal = False
@@ -63,11 +64,11 @@ class SmtpConnection:
     @property
     def has_news(self) -> bool:
         """Whether it is time to listen: something has arrived, or nothing we send arrives any more."""
-        return self._is_cut or bool(self._answers) or self._stream.buffered() > 0
+        return self._is_cut or bool(self._answers) or self._stream.has_news
 
     async def send(self, *commands: Command) -> None:
         """Send commands in one packet; their replies come in their order."""
-        await self._take_what_arrived()
+        await self._take_what_arrived(before=commands[0].phase)
         wire = b"".join(self._protocol.send(command) for command in commands)
         self._secrets += [_head(command.response) for command in commands if command.response]
         if self._trace:
@@ -89,7 +90,7 @@ class SmtpConnection:
 
     async def begin_content(self, replies: int = 1) -> None:
         """Begin the message: the next `replies` are those to its final dot."""
-        await self._take_what_arrived()
+        await self._take_what_arrived(before=Phase.CONTENT)
         self._protocol.begin_content(replies)
 
     async def write_content(self, octets: bytes) -> None:
@@ -102,7 +103,7 @@ class SmtpConnection:
         patience = self._timeout if timeout is None else timeout
         deadline = loop.time() + patience
         while not self._answers:
-            self._raise_if_broken()
+            self.raise_if_broken()
             remaining = deadline - loop.time()
             if remaining <= 0:
                 raise self._break(BreakKind.TIMEOUT, f"no reply in {patience:g} s")
@@ -116,6 +117,11 @@ class SmtpConnection:
             self.after_refusal = answer.reply.is_permanent
         return answer.reply
 
+    def raise_if_broken(self) -> None:
+        """Raise SessionBroken where what came behind the last reply, or the network, has ended the session."""
+        if self.broken is not None:
+            raise SessionBroken(self.broken)
+
     async def start_tls(self, trust: TlsSettings) -> None:
         """Shake hands after the relay's 220 to STARTTLS; raises `NetworkError`."""
         await self._stream.start_tls(trust, timeout=self._timeout)
@@ -128,12 +134,15 @@ class SmtpConnection:
         """Close the connection; never raises."""
         await self._stream.close()
 
-    async def _take_what_arrived(self) -> None:
-        self._raise_if_broken()
-        if self._stream.buffered():
+    async def _take_what_arrived(self, *, before: Phase) -> None:
+        self._latest = before
+        self.raise_if_broken()
+        if self._stream.has_news:
             await self._receive(self._timeout)
             if not self._answers:
-                self._raise_if_broken()
+                self.raise_if_broken()
+        if self._protocol.has_unasked_octets and not self._answers:
+            await self.answer()  # which raises: of a reply that nobody asked for one half is here
 
     async def _write(self, octets: bytes) -> None:
         try:
@@ -193,13 +202,8 @@ class SmtpConnection:
     ) -> SessionBroken:
         if self.broken is None:
             awaited = self._protocol.awaited
-            idle = Phase.AUTH if self._secrets else Phase.MAIL
-            self.broken = Break(kind=kind, phase=phase or awaited or idle, text=text, reply=reply)
+            self.broken = Break(kind=kind, phase=phase or awaited or self._latest, text=text, reply=reply)
         return SessionBroken(self.broken)
-
-    def _raise_if_broken(self) -> None:
-        if self.broken is not None:
-            raise SessionBroken(self.broken)
 
 
 def _head(response: Secret) -> Secret:

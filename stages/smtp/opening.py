@@ -80,6 +80,7 @@ async def _introduce(connection: SmtpConnection, relay: SmtpEndpoint) -> Session
             await _start_tls(connection, relay, offered=extensions)
             extensions = await _hello(connection, relay)
         mechanism = await _log_in(connection, relay, offered=extensions)
+        connection.raise_if_broken()
     except SessionBroken as error:
         broken = error.broken
         raise RouteFailed(broken.phase, f"{broken.kind}: {broken.text}", reply=broken.reply) from error

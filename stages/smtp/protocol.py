@@ -76,6 +76,11 @@ class SmtpProtocol:
         """What the next reply will answer."""
         return self._awaited[0] if self._awaited else None
 
+    @property
+    def has_unasked_octets(self) -> bool:
+        """Whether a reply is under way though none is awaited; its other half must not answer the next command."""
+        return not self._awaited and (len(self._buffer) > 0 or bool(self._lines))
+
     def send(self, command: Command) -> bytes:
         """Note that a reply to `command` is to come; return its octets."""
         if self._awaited and self._awaited[-1] in _LAST_OF_ITS_GROUP:

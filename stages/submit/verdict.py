@@ -2,26 +2,30 @@
 
 The rules, first match first. "x" stands for the class of an enhanced code, 4 or 5.
 
-| Facts                                                         | Recipient                  | Session and route |
-|---------------------------------------------------------------|----------------------------|-------------------|
-| larger than SIZE; needs SMTPUTF8 and the relay has none       | refused                    | go on             |
-| 2yz after the final dot                                       | accepted                   | go on             |
-| 530, 534, 535, 538 anywhere                                   | untouched                  | the route pauses  |
-| MAIL: x.3.1, x.3.2 with 4yz; 452 without enhanced code        | untouched                  | the route pauses  |
-| x.2.2; RCPT: x.5.3, 552 without enhanced code                 | postponed                  | go on             |
-| any other 4yz, or a 5yz whose enhanced code is 4.y.z          | postponed                  | go on             |
-| any other 5yz                                                 | refused                    | go on             |
-| no reply of its own: 421, cut, violation after a 5yz          | untouched                  | a fresh session   |
-| no reply of its own: 421, cut at the start of a reused session| untouched                  | a fresh session   |
-| no reply of its own: any other 421, cut, time-out, violation  | untouched, a break counted | the route pauses  |
+| Facts                                                        | Recipient                  | Session and route |
+|--------------------------------------------------------------|----------------------------|-------------------|
+| larger than SIZE; needs SMTPUTF8 and the relay has none      | refused                    | go on             |
+| 2yz after the final dot                                      | accepted                   | go on             |
+| any other reply, and then a violation in the transaction     | untouched, a break counted | the route pauses  |
+| 530, 534, 535, 538 anywhere                                  | untouched                  | the route pauses  |
+| MAIL: x.3.1, x.3.2 with 4yz; 452 without enhanced code       | untouched                  | the route pauses  |
+| x.2.2; RCPT: x.5.3, 552 without enhanced code                | postponed                  | go on             |
+| any other 4yz, or a 5yz whose enhanced code is 4.y.z         | postponed                  | go on             |
+| any other 5yz                                                | refused                    | go on             |
+| no reply of its own: 421, cut, violation at RSET             | untouched                  | a fresh session   |
+| no reply of its own: 421, cut after a 5yz                    | untouched                  | a fresh session   |
+| no reply of its own: 421, cut at MAIL in a reused session    | untouched                  | a fresh session   |
+| no reply of its own: any other 421, cut, time-out, violation | untouched, a break counted | the route pauses  |
 
 A reply to MAIL or DATA, or by SMTP to the final dot, is the reply to every recipient that had been accepted until then.
 Untouched means that the attempt is not counted.
 
 **Invariants:** nothing but a 2yz after the final dot is acceptance, and that always is, whatever its enhanced code
-says: the relay has taken custody (RFC 5321 section 4.2.5). The first digit decides; single codes are looked at only
-for the exceptions above, so that a code never seen before has a meaning. Where the classes of code and enhanced code
-differ the temporary one wins: RFC 2034 forbids it, servers do it ("451 5.7.3"), and asking again loses nothing.
+says: the relay has taken custody (RFC 5321 section 4.2.5). After a violation replies and commands may have been out of
+step: a refusal that came before it may have been meant for another message. The first digit decides; single codes are
+looked at only for the exceptions above, so that a code never seen before has a meaning. Where the classes of code and
+enhanced code differ the temporary one wins: RFC 2034 forbids it, servers do it ("451 5.7.3"), and asking again loses
+nothing.
 """
 
 from __future__ import annotations
@@ -146,6 +150,8 @@ def _rule(
     reason = _explained(facts, phase, reply=reply)
     if phase is Phase.FINAL_DOT and reply.is_positive:
         return Accepted(reply=reply), Course.GO_ON
+    if facts.broken is not None and facts.broken.kind is BreakKind.VIOLATION:
+        return Untouched(reason=_reason_of_break(facts)), Course.GO_ON
     if _accuses_the_route(phase, reply):
         return Untouched(reason=_quoted(phase, reply, advice=advice_of_code(reply))), Course.PAUSE
     if _is_temporary(phase, reply):
@@ -200,14 +206,14 @@ def _course_of_break(facts: TransactionResult) -> Course:
         return Course.GO_ON
     if broken.kind is BreakKind.TIMEOUT:
         return Course.PAUSE
+    if broken.phase is Phase.RESET:
+        # Nothing was said of this message, and a fresh session needs no RSET.
+        return Course.FRESH_SESSION
+    if broken.kind is BreakKind.VIOLATION:
+        return Course.PAUSE
     if facts.after_refusal:
         return Course.FRESH_SESSION
-    is_stale = (
-        not facts.is_first
-        and facts.mail is None
-        and broken.phase in {Phase.RESET, Phase.MAIL}
-        and broken.kind is not BreakKind.VIOLATION
-    )
+    is_stale = not facts.is_first and facts.mail is None and broken.phase is Phase.MAIL
     # A relay closes idle sessions (RFC 5321 section 4.5.3.2.7); that says nothing about the route. A fresh session
     # does.
     return Course.FRESH_SESSION if is_stale else Course.PAUSE

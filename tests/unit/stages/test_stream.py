@@ -84,6 +84,23 @@ def test_octets_go_both_ways() -> None:
     asyncio.run(talk())
 
 
+def test_the_end_is_news_too() -> None:
+    """A client that goes on sending would not know whether any of it arrived."""
+
+    async def hang_up(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        return
+
+    async def talk() -> None:
+        async with server(hang_up) as port:
+            stream = await connected(port)
+            while not stream.has_news:  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0)
+            assert (stream.buffered(), await stream.read(timeout=PATIENCE), stream.has_news) == (0, b"", True)
+            await stream.close()
+
+    asyncio.run(talk())
+
+
 def test_what_arrived_before_the_end_is_read_before_the_end() -> None:
     async def say(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"goodbye")

@@ -98,6 +98,51 @@ def test_what_came_while_nothing_was_asked_is_not_the_answer_to_the_next_command
     asyncio.run(run())
 
 
+@pytest.mark.parametrize(
+    ("halves", "kind"),
+    [((b"25", b"0 forged\r\n"), BreakKind.VIOLATION), ((b"421 idle", b" too long\r\n"), BreakKind.GOODBYE)],
+)
+def test_half_a_reply_that_nobody_asked_for_is_not_completed_to_an_answer(
+    halves: tuple[bytes, bytes], kind: BreakKind
+) -> None:
+    """Its other half may come behind our next command."""
+
+    async def run() -> None:
+        was_answered, was_seen = asyncio.Event(), asyncio.Event()
+
+        async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"220 relay\r\n")
+            await reader.readline()
+            writer.write(b"250 ok\r\n")
+            await was_answered.wait()
+            writer.write(halves[0])
+            await was_seen.wait()
+            writer.write(halves[1])
+            assert await reader.read() == b""
+
+        async with serving(relay) as stream:
+            connection = SmtpConnection(stream, timeout=5)
+            await connection.answer()
+            await reset(connection)
+            was_answered.set()
+            await news(connection)
+            was_seen.set()
+            assert await broken(connection) is kind
+
+    asyncio.run(run())
+
+
+def test_nothing_is_sent_into_a_connection_that_has_ended() -> None:
+    """A final dot that was never sent needs no mark in the journal."""
+
+    async def client(connection: SmtpConnection) -> None:
+        await news(connection)
+        with pytest.raises(SessionBroken, match="message content: connection lost"):
+            await connection.begin_content()
+
+    talk("", client)
+
+
 def test_a_broken_session_stays_broken() -> None:
     async def client(connection: SmtpConnection) -> None:
         first, second = await broken(connection), await broken(connection)

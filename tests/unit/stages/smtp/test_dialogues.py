@@ -2,16 +2,22 @@
 
 The client submits the messages `one`, `two`, `three`, as many as `#messages:` says (default 1), each to as many
 recipients as `#recipients:` says. `#outcome:` is what became of each, or why no session came about; `#untried:` is what
-was taken and came back; `#usable: no` where the session is over; `#protocol: lmtp` speaks that. `#login:` gives user
-and secret, which is a token where `#token: yes` says so; `#auth:` and `#prefer:` how to log in; `#in by:` is the
-mechanism that let it in. Every file is spoken with the server's lines whole and octet by octet; those that say
-`#chunks: whole` test what lies in one piece with the reply before it.
+was taken and came back; `#usable: no` where the session is over; `#protocol: lmtp` speaks that. `#content: streamed`:
+a message is a stream whose second piece, `more`, is there when the relay has said something. `#login:` gives user and
+secret, which is a token where `#token: yes` says so; `#auth:` and `#prefer:` how to log in; `#in by:` is the mechanism
+that let it in. Every file is spoken with the server's lines whole and octet by octet; those that say `#chunks: whole`
+test what lies in one piece with the reply before it, `#chunks: octet by octet` what comes behind it.
+
+`#verdict:` is what the outcome means (`stages.submit.verdict`): for each recipient, then for the session or the route
+where that does not go on, then whether the break counts against the message and whether a second copy is possible.
+Where no session came about it is always the route that pauses, and no message is there to be judged.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -27,6 +33,7 @@ from stages.smtp.opening import SmtpEndpoint
 from stages.smtp.replies import Reply, RouteFailed
 from stages.smtp.transaction import Submission, TransactionResult
 from stages.stream import TlsSettings
+from stages.submit.verdict import Course, judge
 from stages.trust import Trust
 from tests.support.scripted_server import Chunking, ScriptedServer, load
 
@@ -48,11 +55,18 @@ def cases() -> list[tuple[Path, Chunking]]:
         (path, chunking)
         for path in sorted(DIALOGUES.glob("*.txt"))
         for chunking in Chunking
-        if chunking is Chunking.WHOLE or directives(path, "chunks") != ["whole"]
+        if directive(path, "chunks", chunking.value) == chunking.value
     ]
 
 
-def submissions(path: Path) -> list[Submission]:
+def submissions(path: Path, *, has_news: Callable[[], bool]) -> list[Submission]:
+    async def in_pieces(body: bytes) -> AsyncIterator[bytes]:
+        yield body
+        while not has_news():  # noqa: ASYNC110 - the stream has no event for it
+            await asyncio.sleep(0)
+        yield b"more\r\n"
+
+    is_streamed = directive(path, "content", "whole") == "streamed"
     return [
         Submission(
             envelope=Envelope(
@@ -60,7 +74,7 @@ def submissions(path: Path) -> list[Submission]:
                 recipients=tuple(f"r{n + 1}@corp.example" for n in range(int(directive(path, "recipients", "1")))),
                 octets=int(directive(path, "octets", str(len(body)))),
             ),
-            content=body,
+            content=in_pieces(body) if is_streamed else body,
             before_dot=lambda: None,
         )
         for body in BODIES[: int(directive(path, "messages", "1"))]
@@ -100,12 +114,22 @@ def credentials(path: Path) -> Credentials | None:
     )
 
 
+def meant(result: TransactionResult) -> str:
+    verdict = judge(result)
+    words = [",".join(type(outcome).__name__.lower() for outcome in verdict.outcomes)]
+    words += [] if verdict.course is Course.GO_ON else [verdict.course.name.lower().replace("_", " ")]
+    words += ["break"] if verdict.is_break else []
+    words += ["possible duplicate"] if verdict.is_ambiguous else []
+    return "; ".join(words)
+
+
 async def converse(path: Path, relay: SmtpEndpoint) -> dict[str, list[str]]:
     outcomes: list[str] = []
-    waiting = submissions(path)
+    verdicts: list[str] = []
 
     async def note(_submission: Submission, result: TransactionResult) -> None:
         outcomes.append(told(result, protocol=directive(path, "protocol", "smtp")))
+        verdicts.append(meant(result))
 
     try:
         client = await SmtpClient.open(
@@ -114,7 +138,8 @@ async def converse(path: Path, relay: SmtpEndpoint) -> dict[str, list[str]]:
             final_dot_timeout=float(directive(path, "patience", "5")),
         )
     except RouteFailed as error:
-        return {"outcome": [f"route failed: {error}"], "untried": [], "usable": [], "in by": []}
+        return {"outcome": [f"route failed: {error}"], "verdict": [], "untried": [], "usable": [], "in by": []}
+    waiting = submissions(path, has_news=lambda: client._connection.has_news)
     try:
         untried = await client.submit_many(lambda: waiting.pop(0) if waiting else None, note)
         usable = client.is_usable
@@ -122,6 +147,7 @@ async def converse(path: Path, relay: SmtpEndpoint) -> dict[str, list[str]]:
         await client.quit()
     return {
         "outcome": outcomes,
+        "verdict": verdicts,
         "untried": [untried.content.decode().strip()] if untried and isinstance(untried.content, bytes) else [],
         "usable": [] if usable else ["no"],
         "in by": [client.mechanism.value] if client.mechanism else [],
@@ -151,4 +177,13 @@ def test_the_dialogue_comes_to_its_outcome(path: Path, chunking: Chunking, tmp_p
             )
             return await converse(path, relay)
 
-    assert asyncio.run(speak()) == {name: directives(path, name) for name in ("outcome", "untried", "usable", "in by")}
+    expected = {name: directives(path, name) for name in ("outcome", "verdict", "untried", "usable", "in by")}
+    came = asyncio.run(speak())
+    if is_about_opening(path):
+        del expected["verdict"], came["verdict"]
+    assert came == expected
+
+
+def is_about_opening(path: Path) -> bool:
+    """Whether the transaction is there only to show that the session is open."""
+    return bool(directives(path, "login") or directives(path, "tls"))

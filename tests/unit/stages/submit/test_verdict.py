@@ -1,4 +1,45 @@
-"""Every row of what a reply means, at its edges."""
+"""Every row of what a reply means, at its edges.
+
+What section 9 of the design says, and where it is shown. A name alone is a test here; `ROWS` are those of the table
+below, `dialogue:` those of tests/dialogues/smtp, each with its verdict.
+
+| Row or sentence                               | Shown by                                                             |
+|-----------------------------------------------|----------------------------------------------------------------------|
+| 2xx after the final dot                       | ROWS; every_2yz_after_the_final_dot_is_custody; reply kept:          |
+|                                               | an_accepted_message_keeps_the_relays_reply                           |
+| 4xx to this message                           | ROWS; a_temporary_code_never_sends_a_message_to_badmail; test_retry  |
+| 421, lost, time-out, TLS, AUTH: a sick route  | a_break_pauses_the_route_and_blames_no_message; dialogue: greeting-, |
+|                                               | ehlo-, starttls-, auth-; test_conduct: a_session_that_cannot_be_     |
+|                                               | opened_charges_no_message                                            |
+| 530, 534, 535, 538                            | ROWS; not_being_let_in_outweighs_the_cut_that_follows                |
+| 421 or a cut right after our own 5xx          | a_break_right_after_our_own_5xx_means_a_fresh_session;               |
+|                                               | dialogue: exchange-limit, cut-after-refusal; test_conduct            |
+| three breaks, others accepted in between      | test_tallies; test_conclusion; test_conduct: a_message_that_breaks_  |
+| ... tried alone the last time                 | test_supply: a_message_whose_next_break_decides_gets_a_session_of_   |
+|                                               | its_own; test_conduct: its_last_try_is_alone                         |
+| ... behind all that are due                   | test_stage: a_message_that_broke_a_session_is_claimed_when_nothing_  |
+| ... no probe while another is due             | test_supply: a_message_that_broke_sessions_probes_only_as_the_last_  |
+| 5xx to EHLO and HELO                          | dialogue: helo-refused; test_conduct                                 |
+| 5xx to MAIL; 501, 553, 5.1.7, 5.1.8           | ROWS; a_refused_sender_becomes_the_null_one_where_so_configured      |
+| 550, 551, 554 ... at RCPT or DATA             | ROWS; a_permanent_code_never_seen_before_refuses_the_message_        |
+| 552 5.3.4, 5.2.3, larger than SIZE            | ROWS; a_message_refused_as_too_large_says_which_limit;               |
+|                                               | a_message_larger_than_size_is_refused_by_us_and_says_so              |
+| 552 5.2.2; 452 at RCPT or DATA: quota         | ROWS                                                                 |
+| 452 4.3.1, 4.3.2 at MAIL: the server is full  | ROWS; test_conclusion: a_full_relay_blames_no_message_however_often  |
+| several recipients                            | each_of_several_recipients_is_judged_by_its_own_reply; test_stage:   |
+|                                               | each_recipient_has_its_own_verdict; dialogue: mixed-recipients, lmtp |
+| lifetime                                      | test_retry; test_conduct: an_outage_however_long_                    |
+| ten refusals in a row                         | test_tallies; test_stage: ten_refusals_in_a_row_raise_one_critical_  |
+| SIZE at the start and once a day              | test_stage: the_size_of_the_relay_is_learned_with_nothing_to_send,   |
+|                                               | the_size_is_asked_for_once_a_day                                     |
+| first digit and phase, never a list of codes  | the two properties on codes never seen before                        |
+| the enhanced code before the basic one        | ROWS: 550 5.2.2, 552 5.7.0, 554 4.3.1, 451 5.7.3                     |
+| RSET after an error                           | test_session: a_refused_message_is_followed_by_rset;                 |
+|                                               | dialogue: all-recipients-refused-plain                               |
+| fresh and deferred messages take turns        | test_claims: fresh_and_deferred_messages_take_turns; test_conduct    |
+| replies out of step, none, without end        | a_violation_takes_back_what_was_said_before_it; dialogue: -doubled,  |
+|                                               | -999, -25, -two-codes, -endless-, -4-mb, -bare-lf, content-, -cut    |
+"""
 
 from dataclasses import replace
 
@@ -133,6 +174,7 @@ ROWS: list[tuple[Phase, str, type[Outcome], Course]] = [
     (Phase.RCPT, "552 5.2.3 too big for her", Refused, Course.GO_ON),
     (Phase.FINAL_DOT, "552 5.3.4 too big", Refused, Course.GO_ON),
     # quota
+    (Phase.MAIL, "552 5.2.2 over quota", Postponed, Course.GO_ON),
     (Phase.RCPT, "552 5.2.2 over quota", Postponed, Course.GO_ON),
     (Phase.RCPT, "550 5.2.2 over quota", Postponed, Course.GO_ON),
     (Phase.DATA, "552 5.2.2 over quota", Postponed, Course.GO_ON),
@@ -245,11 +287,45 @@ def test_a_break_pauses_the_route_and_blames_no_message(broke: Break, phase: Pha
     assert (type(only(verdict)), verdict.course, verdict.is_break) == (Untouched, Course.PAUSE, True)
 
 
-@pytest.mark.parametrize("broke", [LOST, GOODBYE, VIOLATION])
+@pytest.mark.parametrize("broke", [LOST, GOODBYE])
 @pytest.mark.parametrize("phase", [Phase.RESET, Phase.MAIL, Phase.RCPT, Phase.DATA])
 def test_a_break_right_after_our_own_5xx_means_a_fresh_session(broke: Break, phase: Phase) -> None:
     verdict = judge(broken(broke, phase=phase, after_refusal=True, is_first=False))
     assert (type(only(verdict)), verdict.course, verdict.is_break) == (Untouched, Course.FRESH_SESSION, False)
+
+
+@pytest.mark.parametrize("phase", [Phase.MAIL, Phase.RCPT, Phase.DATA, Phase.FINAL_DOT])
+def test_nonsense_after_our_own_5xx_is_not_what_a_spent_session_says(phase: Phase) -> None:
+    """A fresh session would get the same message and the same nonsense, again and again."""
+    verdict = judge(broken(VIOLATION, phase=phase, after_refusal=True, is_first=False))
+    assert (type(only(verdict)), verdict.course, verdict.is_break) == (Untouched, Course.PAUSE, True)
+
+
+@pytest.mark.parametrize("broke", [LOST, GOODBYE, VIOLATION])
+@pytest.mark.parametrize("after_refusal", [False, True])
+def test_a_relay_that_ends_at_rset_gets_a_fresh_session(broke: Break, after_refusal: bool) -> None:
+    """RFC 5321 section 4.1.1.5: RSET is never refused; and a fresh session needs none."""
+    verdict = judge(broken(broke, phase=Phase.RESET, after_refusal=after_refusal, is_first=False))
+    assert (type(only(verdict)), verdict.course, verdict.is_break) == (Untouched, Course.FRESH_SESSION, False)
+
+
+@pytest.mark.parametrize("said", ["550 5.1.1 unknown", "451 later", "552 5.3.4 too big"])
+def test_a_violation_takes_back_what_was_said_before_it(said: str) -> None:
+    """A reply too many, and the next message would be refused by the refusal of the one before it."""
+    for stopped in (
+        replace(answered(Phase.MAIL, said), recipients=(OK,)),
+        replace(answered(Phase.RCPT, said), data=None),
+    ):
+        verdict = judge(replace(stopped, broken=replace(VIOLATION, phase=Phase.DATA)))
+        assert (type(only(verdict)), verdict.course, verdict.is_break) == (Untouched, Course.PAUSE, True)
+
+
+def test_no_violation_takes_back_an_acceptance() -> None:
+    """By LMTP it may come between two final replies; sending to the first recipient again would deliver twice."""
+    two = replace(facts("250 ok", "250 ok"), data=GO_AHEAD, finals=(OK, None), dot_sent=True)
+    verdict = judge(replace(two, broken=replace(VIOLATION, phase=Phase.FINAL_DOT)))
+    assert [type(outcome) for outcome in verdict.outcomes] == [Accepted, Untouched]
+    assert (verdict.course, verdict.is_ambiguous) == (Course.PAUSE, True)
 
 
 def test_a_time_out_after_our_own_5xx_still_pauses_the_route() -> None:
