@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+from pipeline.demo.smtp_sink import Part, Refusal, SinkRules, SmtpSink
 from spool.claims import Claim
 from spool.envelope import NO_UIDL, Needs
 from spool.layout import Stage
@@ -23,6 +24,7 @@ from tests.support.settings import account, default_settings
 from tests.support.spools import START, logged, message
 
 PATIENCE_SECONDS = 30.0
+ACCEPTS_ALL = SinkRules()
 
 
 def relay_settings(
@@ -85,6 +87,33 @@ async def submit_once(spool: Spool, settings: Settings) -> Outcome:
     """Submit until nothing is due."""
     async with submitting(spool, settings, mode=Mode.ONCE) as running:
         return await running.ended()
+
+
+def once(spool: Spool, rules: SinkRules = ACCEPTS_ALL, *, connections: int = 1) -> tuple[Outcome, SmtpSink]:
+    """Submit what is due to a sink."""
+
+    async def run() -> tuple[Outcome, SmtpSink]:
+        async with SmtpSink(rules) as sink:
+            settings = relay_settings(spool.layout.root, sink.port, connections=connections)
+            return await submit_once(spool, settings), sink
+
+    return asyncio.run(run())
+
+
+@asynccontextmanager
+async def to_sink(
+    spool: Spool, rules: SinkRules = ACCEPTS_ALL, *, mode: Mode = Mode.RUN
+) -> AsyncIterator[tuple[Submitting, SmtpSink]]:
+    """The stage at work before a sink."""
+    async with SmtpSink(rules) as sink:
+        settings = relay_settings(spool.layout.root, sink.port)
+        async with submitting(spool, settings, mode=mode) as running:
+            yield running, sink
+
+
+def refusing(part: Part, reply: str, *, marker: bytes = b"") -> SinkRules:
+    """Rules that answer so where that part of a transaction has the marker in it."""
+    return SinkRules(refusals=(Refusal(part=part, marker=marker, reply=reply),))
 
 
 def claim(*recipients: str, breaks: Mapping[str, int] | None = None, octets: int = 1) -> Claim:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -24,10 +23,19 @@ from spool.states import State
 from stages.runner import Mode, Outcome
 from stages.settings import Ambiguous, InvalidReversePath
 from tests.support.spools import Clock, arrival, letters, logged, make_ready, make_spool, message
-from tests.support.submit_stage import Submitting, event_names, messages, relay_settings, submit_once, submitting
+from tests.support.submit_stage import (
+    Submitting,
+    event_names,
+    messages,
+    once,
+    refusing,
+    relay_settings,
+    submit_once,
+    submitting,
+    to_sink,
+)
 
 CLOSED_PORT = 1
-ALL = SinkRules()
 
 
 @pytest.fixture
@@ -40,32 +48,6 @@ def spool(tmp_path: Path, clock: Clock) -> Iterator[Spool]:
     opened = make_spool(tmp_path, clock=clock)
     yield opened
     opened.close()
-
-
-def once(spool: Spool, rules: SinkRules = ALL, *, connections: int = 1) -> tuple[Outcome, SmtpSink]:
-    """Submit what is due to a sink."""
-
-    async def run() -> tuple[Outcome, SmtpSink]:
-        async with SmtpSink(rules) as sink:
-            settings = relay_settings(spool.layout.root, sink.port, connections=connections)
-            return await submit_once(spool, settings), sink
-
-    return asyncio.run(run())
-
-
-@asynccontextmanager
-async def to_sink(
-    spool: Spool, rules: SinkRules = ALL, *, mode: Mode = Mode.RUN
-) -> AsyncIterator[tuple[Submitting, SmtpSink]]:
-    """The stage at work before a sink."""
-    async with SmtpSink(rules) as sink:
-        settings = relay_settings(spool.layout.root, sink.port)
-        async with submitting(spool, settings, mode=mode) as running:
-            yield running, sink
-
-
-def refusing(part: Part, reply: str, *, marker: bytes = b"") -> SinkRules:
-    return SinkRules(refusals=(Refusal(part=part, marker=marker, reply=reply),))
 
 
 def test_an_accepted_message_is_submitted_under_our_trace_field_alone(spool: Spool) -> None:
@@ -217,7 +199,7 @@ def test_mail_flows_again_when_the_relay_is_back(spool: Spool, clock: Clock) -> 
             sink.rules = refusing(Part.REVERSE_PATH, "421 4.3.2 shutting down")
             async with submitting(spool, relay_settings(spool.layout.root, sink.port)) as running:
                 await running.until(lambda: not Route(spool).state().is_open)
-                sink.rules = ALL
+                sink.rules = SinkRules()
                 clock.advance(timedelta(days=6))
                 ring(spool, Stage.SUBMIT)
                 await running.until(lambda: message(spool, queue_id).state is State.SUBMITTED)
