@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -90,6 +90,22 @@ def make_ready(spool: Spool, *batch: Arrival, recipients: Sequence[str] = ("sale
     with take_stage(spool, Stage.VALIDATE) as tenure, staging(spool, tenure) as staged:
         staged.settle([passed(message, recipients=recipients) for message in staged.waiting(1000)])
     return ids
+
+
+def make_large_ready(spool: Spool, *contents: bytes) -> list[QueueId]:
+    """Take large messages into custody as fetch does, and pass them through validate."""
+    known = [arrival(content, uidl=f"large{number}") for number, content in enumerate(contents)]
+    with take_stage(spool, Stage.FETCH) as tenure:
+        admission = Admission(spool, tenure)
+        for one, content in zip(known, contents, strict=True):
+            writer = admission.open_large(one.origin)
+            writer.write(content)
+            digested, place = writer.finish()
+            admission.admit([replace(one, content=place, digest=digested)])
+        admission.close()
+    with take_stage(spool, Stage.VALIDATE) as tenure, staging(spool, tenure) as staged:
+        staged.settle([passed(message) for message in staged.waiting(1000)])
+    return [one.origin.queue_id for one in known]
 
 
 def passed(message: Message, *, recipients: Sequence[str] = ("sales@corp.example",)) -> Passed:

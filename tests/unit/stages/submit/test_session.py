@@ -30,7 +30,18 @@ from stages.secret import Secret
 from stages.settings import Ambiguous
 from stages.submit.relay import name_for_helo
 from tests.support.scripted_server import ScriptedServer, parse
-from tests.support.spools import START, arrival, letters, logged, make_ready, make_spool, message, passed, staging
+from tests.support.spools import (
+    START,
+    arrival,
+    letters,
+    logged,
+    make_large_ready,
+    make_ready,
+    make_spool,
+    message,
+    passed,
+    staging,
+)
 from tests.support.submit_stage import Submitting, event_names, messages, relay_settings, submit_once, submitting
 
 LARGE = b"Subject: large\r\n\r\n" + b"All work and no play makes Jack a dull boy.\r\n" * 40_000
@@ -230,23 +241,8 @@ def test_an_idle_connection_that_the_relay_closed_blames_nobody(spool: Spool) ->
     assert "RouteClosed" not in event_names(spool)
 
 
-def admit_large(spool: Spool, content: bytes) -> QueueId:
-    """Take a large message into custody as fetch does, and make it ready."""
-    known = arrival(content)
-    with take_stage(spool, Stage.FETCH) as tenure:
-        admission = Admission(spool, tenure)
-        writer = admission.open_large(known.origin)
-        writer.write(content)
-        digest, place = writer.finish()
-        admission.admit([replace(known, content=place, digest=digest)])
-        admission.close()
-    with take_stage(spool, Stage.VALIDATE) as tenure, staging(spool, tenure) as staged:
-        staged.settle([passed(one) for one in staged.waiting(10)])
-    return known.origin.queue_id
-
-
 def test_a_large_message_is_streamed_whole(spool: Spool) -> None:
-    queue_id = admit_large(spool, LARGE)
+    (queue_id,) = make_large_ready(spool, LARGE)
 
     async def run() -> SmtpSink:
         async with SmtpSink() as sink:
@@ -260,7 +256,7 @@ def test_a_large_message_is_streamed_whole(spool: Spool) -> None:
 
 def test_a_large_message_that_is_damaged_never_gets_its_final_dot(spool: Spool) -> None:
     """Its SHA-256 is known to differ only when all of it was read, and sent."""
-    damaged = admit_large(spool, LARGE)
+    (damaged,) = make_large_ready(spool, LARGE)
     (good,) = make_ready(spool, arrival(BODY))
     stored = message(spool, damaged).stored
     assert stored is not None
