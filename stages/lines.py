@@ -40,10 +40,11 @@ class LineBuffer:
         line = bytes(self._octets[: end + 1])  # short: two copies cost less than a view
         del self._octets[: end + 1]
         self._scanned = 0
-        if line[-2:] != b"\r\n":
-            raise ProtocolViolation("a line that ends in a bare LF", line[:-1])
+        # The length first: of a line that comes in pieces it is known before its end is.
         if len(line) - 2 > self._max_line_octets:
             raise ProtocolViolation(f"a line of more than {self._max_line_octets} octets", line)
+        if line[-2:] != b"\r\n":
+            raise ProtocolViolation("a line that ends in a bare LF", line[:-1])
         return line[:-2]
 
     def find(self, pattern: bytes) -> int:

@@ -54,6 +54,25 @@ def test_a_line_beyond_the_cap_is_a_breach(raw: bytes) -> None:
         buffer.next_line()
 
 
+@pytest.mark.parametrize("length", [5, 6, 7, 8])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_what_is_wrong_with_a_line_does_not_depend_on_its_pieces(length: int, end: bytes) -> None:
+    """An overlong line in pieces is refused before anybody knows how it ends."""
+
+    def wrong(*pieces: bytes) -> str:
+        buffer = LineBuffer(max_line_octets=5)
+        try:
+            for piece in pieces:
+                buffer.feed(piece)
+                all_lines(buffer)
+        except ProtocolViolation as error:
+            return error.what
+        return "nothing"
+
+    line = b"x" * length + end
+    assert wrong(line) == wrong(*[line[at : at + 1] for at in range(len(line))])
+
+
 def test_octets_can_be_taken_without_regard_to_lines() -> None:
     buffer = LineBuffer()
     buffer.feed(b"abc\r\nrest\r\n")
