@@ -44,3 +44,20 @@ def test_a_module_opens_with_what_it_is_for_and_stays_readable(path: Path) -> No
     text = path.read_text()
     assert ast.get_docstring(ast.parse(text))
     assert len(text.splitlines()) <= 450
+
+
+def test_nothing_that_reads_mail_splits_lines_as_python_does() -> None:
+    """RFC 5322 section 2.2: a line ends in CRLF. `splitlines` sees ends at NEL, form feeds and group separators too."""
+    readers = (
+        "stages/mail",
+        "stages/smtp",
+        "stages/pop3",
+        "stages/validate",
+        "stages/submit",
+        "stages/pickup",
+        "spool",
+    )
+    reading = [path for path in SOURCES if str(path.relative_to(ROOT)).startswith(readers)]
+    found = [path for path in reading if ".splitlines(" in path.read_text() and path != ROOT / "spool/opening.py"]
+    assert found == []  # spool/opening.py reads the kernel's list of mounts
+    assert len(reading) > 50

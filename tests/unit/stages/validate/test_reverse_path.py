@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.mail.headers import scan
+from stages.mail.headers import MAX_FIELDS, MAX_HEADER_OCTETS, scan
 from stages.validate.reverse_path import ReversePath, Unusable, derive
 
 
@@ -153,6 +153,55 @@ def test_the_body_is_not_asked() -> None:
     """RFC 5322 section 2.1."""
     message = b"From: ann@example.org\r\n\r\nReturn-Path: <other@example.org>\r\n"
     assert derive(scan(message), "corp.example") == ReversePath("ann@example.org")
+
+
+def found_in(message: bytes) -> ReversePath | Unusable:
+    return derive(scan(message), "corp.example")
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\n", b"\r\r\n", b"\r"], ids=["crlf", "lf", "cr-cr-lf", "cr"])
+@pytest.mark.parametrize(
+    "top",
+    [b"", b"\xef\xbb\xbf", b"From x@example.net Thu Jan  1 00:00:00 2026%E", b">From x@example.net%E", b"  %E"],
+    ids=["nothing", "bom", "mbox", "quoted mbox", "blank line"],
+)
+def test_whatever_stands_on_top_and_however_lines_end_the_path_is_found(top: bytes, end: bytes) -> None:
+    """What mail programs and servers do to a message on its way to a maildrop is no fault of its envelope."""
+    message = top + b"Return-Path: <bounce@example.org>%ESubject: x%E%Ebody%E"
+    assert found_in(message.replace(b"%E", end)) == ReversePath("bounce@example.org")
+
+
+@pytest.mark.parametrize(
+    "junk", [b"no field at all", b"<html>", b"--boundary", b": no name", b"\x00\x01", b"Na\xefve: x"]
+)
+def test_junk_lines_among_the_fields_hide_none(junk: bytes) -> None:
+    assert path(b"Subject: x", junk, RETURN_PATH) == "bounce@example.org"
+
+
+@pytest.mark.parametrize("message", [b"", b"\r\n", b"just text", b"\r\nFrom: ann@example.org\r\n", b"\0\0\0"])
+def test_a_message_without_a_header_has_no_path(message: bytes) -> None:
+    """What its body says is nobody's envelope."""
+    assert found_in(message) == Unusable(reason="no Return-Path, Sender or From")
+
+
+@pytest.mark.parametrize(
+    ("octets", "fields", "expected"),
+    [
+        (MAX_HEADER_OCTETS, 1, "ann@example.org"),
+        (MAX_HEADER_OCTETS + 2, 1, "refused"),
+        (0, MAX_FIELDS - 1, "ann@example.org"),
+        (0, MAX_FIELDS, "refused"),
+    ],
+)
+def test_what_stands_behind_256_kib_or_2000_fields_is_not_asked(octets: int, fields: int, expected: str) -> None:
+    """Half an address is another address: the field must be whole within the bound, and what follows no part of it."""
+    author = b"From: ann@example.org\r\n\r\n"
+    name = b"X-Filler: "
+    padding = b"x" * max(0, octets - len(author) - len(name) - 2)
+    found = found_in(name + padding + b"\r\n" + (name + b"\r\n") * (fields - 1) + author)
+    assert (found.address if isinstance(found, ReversePath) else "refused") == expected
+    if isinstance(found, Unusable):
+        assert found.reason == "no Return-Path, Sender or From in the first 2000 fields and 262144 octets"
 
 
 @given(st.sampled_from([b"Return-Path:", b"Sender:", b"From:"]), st.binary())
