@@ -41,7 +41,9 @@ below, `dialogue:` those of tests/dialogues/smtp, each with its verdict.
 |                                               | -999, -25, -two-codes, -endless-, -4-mb, -bare-lf, content-, -cut    |
 """
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -197,6 +199,16 @@ ROWS: list[tuple[Phase, str, type[Outcome], Course]] = [
     (Phase.MAIL, "554 4.3.1 full", Postponed, Course.GO_ON),
     (Phase.MAIL, "451 5.7.3 not now", Postponed, Course.GO_ON),
 ]  # fmt: skip
+
+
+def test_what_the_map_above_names_is_there() -> None:
+    """A map that is wrong is worse than none."""
+    tests = Path(__file__).parents[3]
+    files = [*Path(__file__).parent.glob("test_*.py"), tests / "unit" / "spool" / "test_claims.py"]
+    names = " ".join(name for path in files for name in re.findall(r"def (test_\w+)", path.read_text()))
+    named = re.findall(r"\b[a-z0-9]+(?:_[a-z0-9]+){2,}_?", __doc__ or "")
+    assert len(named) > 20
+    assert [name for name in named if name not in names] == []
 
 
 @pytest.mark.parametrize(("phase", "line", "outcome", "course"), ROWS)
