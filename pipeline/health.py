@@ -12,7 +12,7 @@ from spool.opening import Spool
 from spool.queries import StageRecord, StateTotal
 from spool.route import Route, RouteState
 from spool.states import State
-from stages.fetch.limits import limit_of
+from stages.fetch.limits import limit_of, size_trap
 from stages.fetch.plan import BREAKS_AT_MOST
 from stages.settings import Settings
 
@@ -41,6 +41,7 @@ class Limits:
 
     max_message_octets: int | None
     says_who: str
+    warning: str | None
     min_free_octets: int
     free_octets: int
 
@@ -96,6 +97,7 @@ def _limits(settings: Settings, route: RouteState, *, free_octets: int) -> Limit
     return Limits(
         max_message_octets=largest.octets,
         says_who=largest.source,
+        warning=size_trap(settings.fetch.max_message_octets, route.size_octets),
         min_free_octets=settings.spool.min_free_octets,
         free_octets=free_octets,
     )

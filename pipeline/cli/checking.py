@@ -22,7 +22,7 @@ from spool.errors import SpoolError
 from spool.opening import Spool, utc_now
 from spool.route import RouteState
 from stages.errors import StageError
-from stages.fetch.limits import limit_of
+from stages.fetch.limits import limit_of, size_trap
 from stages.fetch.outlook import Fate
 from stages.fetch.plan import Limit
 from stages.fetch.visit import Sight, visit
@@ -179,6 +179,7 @@ def _lines(settings: Settings, checked: Checked) -> Iterator[tuple[str, str]]:
     where = f"relay ({smtp.host})" if smtp.host.startswith("/") else f"relay ({smtp.host} port {smtp.port})"
     yield ("ok", f"{where}: {_relay_text(relay)}") if relay.error is None else ("FAILED", f"{where}: {relay.error}")
     yield "ok", f"largest message that is fetched: {limit_text(checked.limit)}"
+    yield from (("warning", line) for line in _size_warnings(settings, checked))
     if checked.trouble:
         yield "warning", f"what was fetched before is not known: {checked.trouble}"
     for account in settings.accounts:
@@ -190,6 +191,12 @@ def _lines(settings: Settings, checked: Checked) -> Iterator[tuple[str, str]]:
             else:
                 yield "FAILED", f"{where}: {visited.error}"
             yield from (("warning", f"account {account.name}: {line}") for line in visited.warnings)
+
+
+def _size_warnings(settings: Settings, checked: Checked) -> Sequence[str]:
+    offered = checked.relay.extensions
+    trap = size_trap(settings.fetch.max_message_octets, offered.size if offered else None)
+    return [trap] if trap else []
 
 
 def _relay_text(relay: Greeted) -> str:
@@ -208,7 +215,7 @@ def _maildrop_text(visited: Visited) -> str:
 def _as_json(settings: Settings, checked: Checked | None) -> dict[str, object]:
     return {
         "ok": checked is None or checked.is_good,
-        "warnings": list(settings_advice(settings)),
+        "warnings": [*settings_advice(settings), *(_size_warnings(settings, checked) if checked else ())],
         "accounts": [
             {
                 "name": account.name,

@@ -91,6 +91,7 @@ def _status_json(found: Health) -> dict[str, object]:
         "limits": {
             "max_message_octets": found.limits.max_message_octets,
             "source": found.limits.says_who,
+            "warning": found.limits.warning,
             "min_free_octets": found.limits.min_free_octets,
             "free_octets": found.limits.free_octets,
         },
@@ -143,6 +144,7 @@ def _print_status(found: Health) -> None:
         [
             ("route", route),
             ("largest message", f"{'no limit' if limit is None else f'{limit} octets'} ({found.limits.says_who})"),
+            ("warning", found.limits.warning),
             ("disk", f"{found.limits.free_octets} octets free, fetch stops below {found.limits.min_free_octets}"),
         ]
     )

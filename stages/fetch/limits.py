@@ -25,6 +25,16 @@ def limit_of(configured_octets: int | None, route: RouteState) -> Limit:
     return Limit(octets=octets, source="SIZE of the relay")
 
 
+def size_trap(configured_octets: int | None, relay_octets: int | None) -> str | None:
+    """Warn of a limit above what the relay takes: such mail would be deleted at the provider and then be refused."""
+    if configured_octets is None or relay_octets is None or configured_octets <= relay_octets - TRACE_OCTETS:
+        return None
+    return (
+        f"fetch.max_message_size is {configured_octets} octets, and the relay takes {relay_octets} with our header: "
+        'what lies between is fetched and then refused, to Badmail; set it to "auto"'
+    )
+
+
 def has_answered(route: RouteState, *, since: datetime) -> bool:
     """Whether the relay told its SIZE, or could not be reached, in this run; all stages start at about one time."""
     return any(at is not None and at > since - _ANSWER_IS_FRESH for at in (route.size_known_at, route.closed_at))

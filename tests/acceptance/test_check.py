@@ -83,6 +83,22 @@ def test_the_limit_of_the_configuration_is_named_as_such(tmp_path: Path) -> None
     assert [(one["largest_octets"], one["oversize"]) for one in of_accounts(found)] == [(len(LARGE), 1)]
 
 
+def test_a_limit_above_what_the_relay_takes_is_warned_of(tmp_path: Path) -> None:
+    """The trap: mail that is fetched, deleted at the provider and then refused."""
+    with serving(Pop3Server({"sales": ("secret", [])})) as server, serving(SmtpSink(LIMITED)) as sink:
+        trap = {"max_message_size": "10MB"}
+        connector = configure(tmp_path, smtp_port=sink.port, accounts=[account("sales", server.port)], fetch=trap)
+        checked = connector.run("check", "--connect").stdout.splitlines()
+        connector.drain()
+        shown = connector.run("status").stdout.splitlines()
+        listed = connector.told("status")
+    warning = "fetch.max_message_size is 10000000 octets, and the relay takes "
+    assert [line.startswith(f"warning  {warning}") for line in checked].count(True) == 1
+    assert [line.startswith(f"warning          {warning}") for line in shown].count(True) == 1
+    assert isinstance(listed, dict)
+    assert listed["limits"]["warning"].startswith(warning)
+
+
 def test_while_the_relay_is_down_the_limit_is_not_known_and_the_check_fails(tmp_path: Path) -> None:
     with serving(Pop3Server({"sales": ("secret", [LARGE])})) as server:
         connector = configure(tmp_path, smtp_port=free_port(), accounts=[account("sales", server.port)])

@@ -92,8 +92,8 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
     sample = make_sample(much)
     sample.layout.badmail_message(QueueId("0" * 18)).write_bytes(b"a problem for `spool verify`")
     with sample_servers(much) as servers, take_stage(sample, Stage.VALIDATE):  # so that a stage has a process
-        unwise = {"final_dot_timeout": "1m"}
-        configure(much, smtp_port=servers.smtp_port, accounts=servers.accounts, smtp=unwise)
+        hasty, trap = {"final_dot_timeout": "1m"}, {"max_message_size": 10**7}
+        configure(much, smtp_port=servers.smtp_port, accounts=servers.accounts, smtp=hasty, fetch=trap)
         yield [much, nothing, lost]
     sample.close()
 

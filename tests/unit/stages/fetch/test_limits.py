@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from spool.route import RouteState
-from stages.fetch.limits import has_answered, limit_of
+from stages.fetch.limits import has_answered, limit_of, size_trap
 from stages.fetch.plan import Limit
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -41,3 +41,16 @@ def test_the_limit_is_the_configured_one_or_the_relay_s_less_our_header(
 )
 def test_the_relay_has_answered_when_it_did_in_this_run(route: RouteState, expected: bool) -> None:
     assert has_answered(route, since=NOW) is expected
+
+
+@pytest.mark.parametrize(
+    ("configured", "relay", "is_trap"),
+    [(None, 10_000, False), (10_000, None, False), (5904, 10_000, False), (5905, 10_000, True), (50_000, 10_000, True)],
+)
+def test_a_limit_above_what_the_relay_takes_is_warned_of(
+    configured: int | None, relay: int | None, is_trap: bool
+) -> None:
+    """Mail that is deleted at the provider and then refused: the trap of limits that do not know of each other."""
+    warning = size_trap(configured, relay)
+    assert (warning is not None) is is_trap
+    assert warning is None or f"fetch.max_message_size is {configured} octets" in warning
