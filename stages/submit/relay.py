@@ -5,6 +5,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import tenacity
+
 from stages.errors import StageError
 from stages.login import ConfiguredLogin, credentials_of, forget_token
 from stages.sasl.credentials import Credentials
@@ -17,6 +22,9 @@ from stages.smtp.opening import SmtpEndpoint
 from stages.smtp.replies import Phase, RouteFailed
 from stages.stream import TlsSettings
 
+T = TypeVar("T")
+
+QUICKLY_SECONDS = 3.0
 NAME_FOR_TOKENS = " smtp"  # no account's name begins with a space
 
 
@@ -48,10 +56,12 @@ class Relay:
             is_lmtp=settings.protocol is RelayProtocol.LMTP,
         )
         try:
-            client = await SmtpClient.open(
-                relay,
-                timeout=settings.timeout.total_seconds(),
-                final_dot_timeout=settings.final_dot_timeout.total_seconds(),
+            client = await connected(
+                lambda: SmtpClient.open(
+                    relay,
+                    timeout=settings.timeout.total_seconds(),
+                    final_dot_timeout=settings.final_dot_timeout.total_seconds(),
+                )
             )
         except RouteFailed as error:
             if error.phase is Phase.AUTH:
@@ -62,6 +72,28 @@ class Relay:
             raise
         self._mechanism = client.mechanism
         return client
+
+
+async def connected(open_session: Callable[[], Awaitable[T]]) -> T:
+    """Open a session, with a second try where no connection came about at once, as while the relay starts anew.
+
+    What takes longer than seconds is the circuit's to schedule.
+    """
+
+    async def once() -> T:
+        return await open_session()
+
+    again = tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_exception(_is_no_connection),
+        stop=tenacity.stop_after_attempt(2) | tenacity.stop_after_delay(QUICKLY_SECONDS),
+        wait=tenacity.wait_random(0.05, 0.5),
+        reraise=True,
+    )
+    return await again(once)
+
+
+def _is_no_connection(error: BaseException) -> bool:
+    return isinstance(error, RouteFailed) and error.phase is Phase.CONNECT
 
 
 def _configured(settings: SmtpSettings) -> ConfiguredLogin | None:

@@ -17,8 +17,8 @@ from pipeline.config import grammar
 from stages.passwords import PasswordCommand, PasswordFile
 from stages.secret import Secret
 from stages.settings import AuthMethod, SmtpSettings, TlsMode, TokenCommand, TokenSource
-from stages.smtp.replies import RouteFailed
-from stages.submit.relay import NAME_FOR_TOKENS, Relay
+from stages.smtp.replies import Phase, RouteFailed
+from stages.submit.relay import NAME_FOR_TOKENS, Relay, connected
 from stages.trust import Trust
 from tests.support.provider import Provider, provider, refusal
 from tests.support.sasl import ScramAcceptor
@@ -204,3 +204,34 @@ def test_a_token_that_cannot_be_had_is_the_trouble_of_the_route(
 def test_no_account_can_have_the_name_of_the_relays_tokens() -> None:
     with pytest.raises(ValueError, match="no space at its ends"):
         grammar.name(NAME_FOR_TOKENS)
+
+
+@pytest.mark.parametrize(
+    ("failures", "tries"),
+    [
+        ([Phase.CONNECT], 2),
+        ([Phase.CONNECT, Phase.CONNECT, Phase.CONNECT], 2),
+        ([Phase.GREETING], 1),
+        ([Phase.AUTH], 1),
+        ([], 1),
+    ],
+)
+def test_a_connection_that_did_not_come_about_is_tried_once_more(failures: list[Phase], tries: int) -> None:
+    """As while the relay starts anew. What a relay says is its answer, and a login is not repeated."""
+    made = 0
+
+    async def open_session() -> str:
+        nonlocal made
+        made += 1
+        if len(failures) >= made:
+            raise RouteFailed(failures[made - 1], "no")
+        return "open"
+
+    async def attempt() -> str:
+        try:
+            return await connected(open_session)
+        except RouteFailed as error:
+            return str(error.phase)
+
+    assert asyncio.run(attempt()) == ("open" if len(failures) < tries else str(failures[tries - 1]))
+    assert made == tries
