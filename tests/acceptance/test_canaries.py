@@ -323,11 +323,12 @@ def test_what_is_planted_in_a_process_is_found() -> None:
     search = Search({"planted": secret})
     with search.watching(allowed_in_ours=()):
         for arguments, environment in ((["sleep", "30"], {"PW": secret}), (["sh", "-c", f"sleep 30 # {secret}"], {})):
-            child = subprocess.Popen(arguments, env={"PATH": os.defpath, **environment})
             before = len(search.found)
-            wait_until(lambda before=before: len(search.found) > before, "it is found")  # type: ignore[misc]
-            child.kill()
-            child.wait()
+            with subprocess.Popen(arguments, env={"PATH": os.defpath, **environment}) as child:
+                try:
+                    wait_until(lambda before=before: len(search.found) > before, "it is found")  # type: ignore[misc]
+                finally:
+                    child.kill()
     assert {found.partition("b'")[0] for found in search.found} == {
         "planted in the environment of ",
         "planted in the command line ",
