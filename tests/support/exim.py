@@ -16,10 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from tests.support.processes import answers, free_port, running, wait_until
-from tests.support.real import require
+from tests.support.real import require, require_root
 
 USER = "Debian-exim"
 
@@ -101,7 +99,7 @@ class Exim:
 def exim(recipients: Sequence[str], *, message_size_limit: int = 0) -> Iterator[Exim]:
     """Run Exim for these recipients until the block is left. `message_size_limit` is what SIZE tells, 0 for none."""
     program = require("exim4", "exim4-daemon-light")
-    _require_root()
+    require_root("Exim")
     root = Path(tempfile.mkdtemp(prefix="exim-", dir="/tmp"))  # pytest's own are 0700, and Exim is two users
     try:
         root.chmod(0o755)
@@ -132,11 +130,3 @@ def exim(recipients: Sequence[str], *, message_size_limit: int = 0) -> Iterator[
                 process.stop()
     finally:
         shutil.rmtree(root)
-
-
-def _require_root() -> None:
-    if os.geteuid() != 0:
-        reason = "Exim can be started by root alone"
-        if os.environ.get("POP3CONNECTOR_REQUIRE_REAL"):
-            pytest.fail(reason)
-        pytest.skip(reason)

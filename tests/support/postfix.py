@@ -18,10 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from tests.support.processes import free_port, wait_until
-from tests.support.real import require
+from tests.support.real import require, require_root
 
 _MAIN = {
     "compatibility_level": "3.6",
@@ -134,7 +132,7 @@ def postfix(
     `message_size_limit` is what SIZE tells, 0 for none. `settings` are added to main.cf, for limits and restrictions.
     """
     program = require("postfix", "postfix")
-    _require_root()
+    require_root("Postfix")
     root = Path(tempfile.mkdtemp(prefix="postfix-", dir="/tmp"))  # pytest's own are 0700, and Postfix is many users
     try:
         root.chmod(0o755)
@@ -147,14 +145,6 @@ def postfix(
             _control(program, server, "stop")
     finally:
         shutil.rmtree(root)
-
-
-def _require_root() -> None:
-    if os.geteuid() != 0:
-        reason = "Postfix can be started by root alone"
-        if os.environ.get("POP3CONNECTOR_REQUIRE_REAL"):
-            pytest.fail(reason)
-        pytest.skip(reason)
 
 
 def _prepare(server: Postfix, recipients: Sequence[str], *, settings: Mapping[str, str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from typing import NoReturn
 
 import pytest
 
@@ -14,14 +15,17 @@ def require(program: str, package: str, *, folders: Sequence[str] = ("/usr/sbin"
     # Servers live in sbin, which is not on the path of ordinary users.
     path = shutil.which(program, path=os.pathsep.join((os.environ.get("PATH", os.defpath), *folders)))
     if path is None:
-        missing = f"{program} is not installed; on Debian: apt-get install {package}"
-        if os.environ.get("POP3CONNECTOR_REQUIRE_REAL"):
-            pytest.fail(missing)
-        pytest.skip(missing)
+        _miss(f"{program} is not installed; on Debian: apt-get install {package}")
     return path
 
 
 def require_root(program: str) -> None:
-    """Skip the test for any other user: the program would not start."""
+    """Skip the test for any other user, for whom the program would not start; or fail, as `require` does."""
     if os.geteuid() != 0:
-        pytest.skip(f"{program} starts as root alone")
+        _miss(f"{program} can be started by root alone")
+
+
+def _miss(what: str) -> NoReturn:
+    if os.environ.get("POP3CONNECTOR_REQUIRE_REAL"):
+        pytest.fail(what)
+    pytest.skip(what)
