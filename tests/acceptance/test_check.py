@@ -85,7 +85,9 @@ def test_the_limit_of_the_configuration_is_named_as_such(tmp_path: Path) -> None
 
 def test_a_limit_above_what_the_relay_takes_is_warned_of(tmp_path: Path) -> None:
     """The trap: mail that is fetched, deleted at the provider and then refused."""
-    with serving(Pop3Server({"sales": ("secret", [])})) as server, serving(SmtpSink(LIMITED)) as sink:
+    # A message, so that the drain does not end before the relay has told its SIZE.
+    letter = b"From: a@example.org\r\n\r\nHello.\r\n"
+    with serving(Pop3Server({"sales": ("secret", [letter])})) as server, serving(SmtpSink(LIMITED)) as sink:
         trap = {"max_message_size": "10MB"}
         connector = configure(tmp_path, smtp_port=sink.port, accounts=[account("sales", server.port)], fetch=trap)
         checked = connector.run("check", "--connect").stdout.splitlines()
