@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from spool.states import LIVE, State
 
-SCHEMA_REVISION = "0004"
+SCHEMA_REVISION = "0005"
 
 metadata = MetaData()
 
@@ -87,6 +87,8 @@ messages = Table(
     Column("recipients", JSON, nullable=False),
     Column("accepted", JSON, nullable=False),
     Column("subject", Text, nullable=False),
+    # The Message-ID without its brackets; empty while it is not known, and where there is none.
+    Column("message_id", Text, nullable=False, server_default=""),
     Column("eightbit", Boolean(create_constraint=False), nullable=False),
     Column("smtputf8", Boolean(create_constraint=False), nullable=False),
     Column("overlong_line_octets", Integer, nullable=False, server_default="0"),
@@ -104,6 +106,8 @@ messages = Table(
     Column("claim_epoch", Integer),
     Column("claim", Integer, nullable=False),
     Column("claim_boot", Text),
+    # What the operator wants done when the claim ends; an outcome of the journal.
+    Column("wish", Text),
     # Kin.
     Column("parent", Text),
     Column("replay_id", Text),
@@ -113,6 +117,8 @@ messages = Table(
     Index("ix_messages_state", "state", "next_attempt_at", "queue_id"),
     Index("ix_messages_account", "account", "queue_id"),
     Index("ix_messages_segment", "segment"),
+    Index("ix_messages_uidl", "uidl"),
+    Index("ix_messages_message_id", "message_id"),
     Index("ix_messages_replay_id", "replay_id", unique=True),
 )
 
@@ -209,11 +215,34 @@ requests = Table(
     Column("request", Integer, primary_key=True),
     Column("account", Text, nullable=False),
     Column("adopts", Boolean(create_constraint=False), nullable=False, server_default="0"),
+    # The UIDLs that another fetcher had; null where the maildrop is to be asked.
+    Column("uidls", JSON(none_as_null=True)),
+    Column("is_verbose", Boolean(create_constraint=False), nullable=False, server_default="0"),
     Column("asked_at", Integer, nullable=False),
     Column("done_at", Integer),
     Column("outcome", Text),
     Column("has_failed", Boolean(create_constraint=False), nullable=False, server_default="0"),
     sqlite_autoincrement=True,
+)
+
+# Whose POP3 dialogue is logged, "" for all and for what belongs to no account.
+verbosity = Table(
+    "verbosity",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("set_at", Integer, nullable=False),
+)
+
+# How far a poll that somebody waits for has come.
+progress = Table(
+    "progress",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("messages", Integer, nullable=False),
+    Column("of_messages", Integer, nullable=False),
+    Column("octets", Integer, nullable=False),
+    Column("of_octets", Integer, nullable=False),
+    Column("at", Integer, nullable=False),
 )
 
 events = Table(
@@ -227,7 +256,12 @@ events = Table(
     Column("queue_id", Text, nullable=False),
     Column("text", Text, nullable=False),
     Column("fields", JSON, nullable=False),
+    # How often the same was said, and when last; null after the first time.
+    Column("count", Integer, nullable=False, server_default="1"),
+    Column("last_at", Integer),
     Index("ix_events_queue_id", "queue_id"),
+    Index("ix_events_topic", "name", "account", "event"),
+    Index("ix_events_at", "at"),
     sqlite_autoincrement=True,
 )
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pipeline.cli.naming import account_named
 from pipeline.cli.running import await_outcomes
-from pipeline.endings import CommandFailed
 from pipeline.exit_codes import ExitCode
 from pipeline.process import run_stage_process
 from spool.accounts import Accounts, Outcome
@@ -23,9 +23,7 @@ from stages.settings import Settings
 
 def adopt(settings: Settings, name: str) -> int:
     """Mark as had what the account's maildrop holds and nobody had; nothing is fetched and nothing deleted."""
-    account = next((one for one in settings.accounts if one.name == name), None)
-    if account is None:
-        raise CommandFailed(ExitCode.USAGE, f"there is no account {name!r}")
+    account = account_named(settings, name)
     spool = open_spool(settings.spool.directory)
     try:
         accounts = Accounts(spool)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.help import examples
 from pipeline.cli.invocation import invocation_of
 from pipeline.cli.options import AsJson, QueueIdText, Raw
 
@@ -16,7 +17,7 @@ badmail_app = typer.Typer(
 )
 
 
-@badmail_app.command(name="ls")
+@badmail_app.command(name="ls", epilog=examples("badmail ls", "badmail ls --json"))
 def list_messages(context: typer.Context, *, json: AsJson = False) -> None:
     """List refused messages."""
     from pipeline.cli import messages
@@ -25,7 +26,7 @@ def list_messages(context: typer.Context, *, json: AsJson = False) -> None:
         messages.list_badmail(spool, json=json)
 
 
-@badmail_app.command()
+@badmail_app.command(epilog=examples("badmail show 01j0e5v4c8h6t3b0wn"))
 def show(context: typer.Context, queue_id: QueueIdText, *, json: AsJson = False) -> None:
     """Show one refused message and the whole reason."""
     from pipeline.cli import messages
@@ -34,7 +35,7 @@ def show(context: typer.Context, queue_id: QueueIdText, *, json: AsJson = False)
         messages.show(spool, messages.in_badmail(spool, queue_id), json=json)
 
 
-@badmail_app.command()
+@badmail_app.command(epilog=examples("badmail cat 01j0e5v4c8h6t3b0wn --raw"))
 def cat(context: typer.Context, queue_id: QueueIdText, *, raw: Raw = False) -> None:
     """Print a refused message as the provider sent it."""
     from pipeline.cli import messages
@@ -43,7 +44,9 @@ def cat(context: typer.Context, queue_id: QueueIdText, *, raw: Raw = False) -> N
         messages.cat(spool, messages.in_badmail(spool, queue_id), raw=raw)
 
 
-@badmail_app.command()
+@badmail_app.command(
+    epilog=examples("badmail replay 01j0e5v4c8h6t3b0wn --sender alice@example.org --to sales@corp.example")
+)
 def replay(
     context: typer.Context,
     queue_ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Queue ids.")] = None,

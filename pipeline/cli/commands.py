@@ -12,6 +12,7 @@ import typer
 from pipeline import __version__
 from pipeline.cli.accounts_app import accounts_app
 from pipeline.cli.badmail_app import badmail_app
+from pipeline.cli.help import examples
 from pipeline.cli.invocation import Invocation, invocation_of
 from pipeline.cli.options import AsJson, LevelWord, StageName
 from pipeline.cli.spool_app import db_app, spool_app
@@ -49,7 +50,7 @@ def options(
     context.obj = Invocation(config=config)
 
 
-@app.command()
+@app.command(epilog=examples("run", "run --drain"))
 def run(
     context: typer.Context,
     *,
@@ -61,7 +62,7 @@ def run(
     raise typer.Exit(running.run(invocation_of(context).settings(), drain=drain))
 
 
-@app.command()
+@app.command(epilog=examples("stage fetch --once"))
 def stage(
     context: typer.Context,
     name: Annotated[StageName, typer.Argument(help="Which stage.")],
@@ -75,7 +76,7 @@ def stage(
     raise typer.Exit(running.stage(invocation_of(context).settings(), Stage(name.value), once=once))
 
 
-@app.command(name="retrieve-now")
+@app.command(name="retrieve-now", epilog=examples("retrieve-now sales-isp --wait"))
 def retrieve_now(
     context: typer.Context,
     accounts: Annotated[list[str] | None, typer.Argument(metavar="ACCOUNT", help="All, if none is named.")] = None,
@@ -88,7 +89,7 @@ def retrieve_now(
     raise typer.Exit(running.retrieve_now(invocation_of(context).settings(), accounts or [], wait=wait))
 
 
-@app.command()
+@app.command(epilog=examples("check", "check --connect", "check --json"))
 def check(
     context: typer.Context,
     *,
@@ -101,7 +102,7 @@ def check(
     raise typer.Exit(checking.check(invocation_of(context).settings(), connect=connect, json=json))
 
 
-@app.command()
+@app.command(epilog=examples("probe sales-isp", "probe sales-isp --json"))
 def probe(
     context: typer.Context,
     account: Annotated[str, typer.Argument(help="An account, as the configuration names it.")],
@@ -114,7 +115,7 @@ def probe(
     probing.probe(invocation_of(context).settings(), account, json=json)
 
 
-@app.command()
+@app.command(epilog=examples("status", "status --json"))
 def status(context: typer.Context, *, json: AsJson = False) -> None:
     """Show stages, accounts, queue, route and limits."""
     from pipeline.cli import overview
@@ -124,7 +125,7 @@ def status(context: typer.Context, *, json: AsJson = False) -> None:
         overview.show_status(spool, invocation.settings(), json=json)
 
 
-@app.command()
+@app.command(epilog=examples("events --level warning", "events --account sales-isp --json"))
 def events(
     context: typer.Context,
     *,
@@ -140,7 +141,7 @@ def events(
         event_log.show_events(spool, account=account, level=level, follow=follow, json=json)
 
 
-@app.command()
+@app.command(epilog=examples("demo"))
 def demo() -> None:
     """Run the real pipeline between servers of its own, on sample mail, and tell what happened."""
     from pipeline.demo.story import tell

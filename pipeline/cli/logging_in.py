@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 
+from pipeline.cli.naming import account_named
 from pipeline.cli.output import shown
 from pipeline.endings import CommandFailed, exit_code_of
 from pipeline.exit_codes import ExitCode
@@ -22,9 +23,7 @@ from stages.settings import OAuth2Client, Settings
 
 def login(settings: Settings, name: str) -> int:
     """Log an account in by the device-code flow (RFC 8628)."""
-    account = next((one for one in settings.accounts if one.name == name), None)
-    if account is None:
-        raise CommandFailed(ExitCode.USAGE, f"there is no account {name!r}")
+    account = account_named(settings, name)
     if not isinstance(account.oauth2, OAuth2Client):
         raise CommandFailed(ExitCode.CONFIGURATION, f"account {name}: there is nothing to log in to without oauth2")
     file = TokenFile(settings.spool.directory, name)

@@ -7,10 +7,10 @@ then the failure's one line.
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections.abc import Iterator
 
 from pipeline.advice import advice
+from pipeline.cli.naming import account_named
 from pipeline.cli.output import Cell, print_facts, print_json, print_table, rfc3339
 from pipeline.endings import CommandFailed
 from pipeline.exit_codes import ExitCode
@@ -22,7 +22,7 @@ from stages.fetch.plan import Limit
 from stages.fetch.trouble import Trouble, trouble_of
 from stages.fetch.visit import Sight, visit
 from stages.pop3.replies import Capabilities
-from stages.settings import AccountSettings, Oversize, Settings
+from stages.settings import Oversize, Settings
 from stages.tls import TlsFacts
 
 _FATES = {
@@ -51,15 +51,6 @@ def probe(settings: Settings, name: str, *, json: bool) -> None:
     if trouble_of(sight.error) is Trouble.IN_USE:
         raise CommandFailed(ExitCode.TEMPORARY, f"the maildrop is in use, by fetch perhaps: {sight.error}")
     raise sight.error
-
-
-def account_named(settings: Settings, name: str) -> AccountSettings:
-    """The account of that name; raises CommandFailed, naming the one that may have been meant."""
-    accounts = {account.name: account for account in settings.accounts}
-    if name in accounts:
-        return accounts[name]
-    meant = difflib.get_close_matches(name, accounts, n=1)
-    raise CommandFailed(ExitCode.USAGE, f"there is no account {name!r}{f': {meant[0]!r} perhaps?' if meant else ''}")
 
 
 def _print(seen: View) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.help import examples
 from pipeline.cli.invocation import invocation_of
 from pipeline.cli.options import AsJson, QueueIdText, QueueIdTexts, Raw
 
@@ -15,7 +16,7 @@ spool_app = typer.Typer(name="spool", help="Inspect and repair the spool.", no_a
 db_app = typer.Typer(name="db", help="The schema of the index.", no_args_is_help=True, rich_markup_mode=None)
 
 
-@spool_app.command(name="ls")
+@spool_app.command(name="ls", epilog=examples("spool ls", "spool ls --all --json"))
 def list_messages(
     context: typer.Context,
     *,
@@ -29,7 +30,7 @@ def list_messages(
         messages.list_spool(spool, finished=everything, json=json)
 
 
-@spool_app.command()
+@spool_app.command(epilog=examples("spool show 01j0e5v3xk7m2q9r4s"))
 def show(context: typer.Context, queue_id: QueueIdText, *, json: AsJson = False) -> None:
     """Show one message and what happened to it."""
     from pipeline.cli import messages
@@ -39,7 +40,7 @@ def show(context: typer.Context, queue_id: QueueIdText, *, json: AsJson = False)
         messages.show(spool, queries.message(spool, messages.queue_id(queue_id)), json=json)
 
 
-@spool_app.command()
+@spool_app.command(epilog=examples("spool cat 01j0e5v3xk7m2q9r4s"))
 def cat(context: typer.Context, queue_id: QueueIdText, *, raw: Raw = False) -> None:
     """Print a message as the provider sent it."""
     from pipeline.cli import messages
@@ -49,7 +50,7 @@ def cat(context: typer.Context, queue_id: QueueIdText, *, raw: Raw = False) -> N
         messages.cat(spool, queries.message(spool, messages.queue_id(queue_id)), raw=raw)
 
 
-@spool_app.command()
+@spool_app.command(epilog=examples("spool release 01j0e5v5qmd4x8k1ca"))
 def release(context: typer.Context, queue_ids: QueueIdTexts) -> None:
     """Let held messages go on; one that the relay may have is sent again."""
     from pipeline.cli import by_hand
@@ -57,7 +58,7 @@ def release(context: typer.Context, queue_ids: QueueIdTexts) -> None:
     raise typer.Exit(by_hand.release_messages(invocation_of(context), queue_ids))
 
 
-@spool_app.command(name="rm")
+@spool_app.command(name="rm", epilog=examples("spool rm 01j0e5v5qmd4x8k1ca"))
 def discard(context: typer.Context, queue_ids: QueueIdTexts) -> None:
     """Throw held or damaged messages away, for good."""
     from pipeline.cli import by_hand
@@ -65,7 +66,7 @@ def discard(context: typer.Context, queue_ids: QueueIdTexts) -> None:
     raise typer.Exit(by_hand.discard_messages(invocation_of(context), queue_ids))
 
 
-@spool_app.command()
+@spool_app.command(epilog=examples("spool stats"))
 def stats(context: typer.Context, *, json: AsJson = False) -> None:
     """Count what is in the spool and what it takes on disk."""
     from pipeline.cli import overview
@@ -74,7 +75,7 @@ def stats(context: typer.Context, *, json: AsJson = False) -> None:
         overview.show_stats(spool, json=json)
 
 
-@spool_app.command()
+@spool_app.command(epilog=examples("spool verify"))
 def verify(context: typer.Context, *, json: AsJson = False) -> None:
     """Check that every message is whole; changes nothing, and may run beside the stages."""
     from pipeline.cli import repairs
@@ -83,7 +84,7 @@ def verify(context: typer.Context, *, json: AsJson = False) -> None:
         raise typer.Exit(repairs.verify_spool(spool, json=json))
 
 
-@spool_app.command()
+@spool_app.command(epilog=examples("spool rebuild"))
 def rebuild(context: typer.Context) -> None:
     """Make the index anew from the files alone; the stages must be stopped."""
     from pipeline.cli import repairs
@@ -91,7 +92,7 @@ def rebuild(context: typer.Context) -> None:
     repairs.rebuild_index(invocation_of(context).settings())
 
 
-@db_app.command()
+@db_app.command(epilog=examples("db upgrade"))
 def upgrade(context: typer.Context) -> None:
     """Bring the index to this version's schema, after a backup; the stages must be stopped."""
     from pipeline.cli import repairs
@@ -99,7 +100,7 @@ def upgrade(context: typer.Context) -> None:
     repairs.upgrade_index(invocation_of(context).settings())
 
 
-@db_app.command()
+@db_app.command(epilog=examples("db current"))
 def current(context: typer.Context) -> None:
     """Print the schema of the index."""
     from pipeline.cli import repairs

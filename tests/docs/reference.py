@@ -73,8 +73,9 @@ def _modules() -> Iterator[ModuleType]:
 
 
 def _command(command: Command) -> str:
-    listed = _parameters(command)
-    return f"```text\n{command.synopsis}\n```\n\n{command.help}" + (f"\n\n{listed}" if listed else "")
+    synopsis = f"```text\n{command.synopsis}\n```"
+    examples = "\n".join(["```sh", *command.examples, "```"])
+    return "\n\n".join(filter(None, [synopsis, command.help, _parameters(command), examples]))
 
 
 def _parameters(command: Command) -> str:

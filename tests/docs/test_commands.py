@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cli.main import run_command
 from pipeline.demo.background import serving
 from pipeline.demo.pop3_server import Pop3Server
 from pipeline.demo.smtp_sink import SmtpSink
 from spool.layout import Stage
 from spool.opening import open_spool
 from spool.queries import is_running, open_for_reading
-from tests.docs.markdown import REFERENCE, blocks, made_parts, sections
+from tests.docs.markdown import REFERENCE, made_parts, sections
 from tests.docs.sample_spool import ACCOUNT, make_sample
-from tests.docs.typed import NAME, commands
+from tests.docs.typed import NAME, Command, commands
 from tests.support.connector import Connector, account, configure
 from tests.support.processes import command, run, running, wait_until
 from tests.support.provider import provider
@@ -25,7 +26,7 @@ from tests.support.spools import LETTER
 PAGE = sections((REFERENCE / "commands.md").read_text())
 # These have mail to fetch; all others look at a spool in which much has happened.
 _MOVE_MAIL = {"run", "stage", "retrieve-now"}
-EXAMPLES = [line for text in PAGE.values() for block in blocks(text, "sh") for line in block.splitlines()]
+EXAMPLES = [line for one in commands() for line in one.examples]
 
 
 @pytest.fixture
@@ -45,11 +46,16 @@ def test_every_command_has_its_section() -> None:
         assert made_parts(PAGE[f"`{one.words}`"]) == [f"command {one.words}"]
 
 
-@pytest.mark.parametrize("words", [one.words for one in commands()])
-def test_every_command_has_an_example_of_its_own(words: str) -> None:
-    (block,) = blocks(PAGE[f"`{words}`"], "sh")
-    for line in block.splitlines():
-        assert f"{line} ".startswith(f"{NAME} {words} ")
+@pytest.mark.parametrize("one", commands(), ids=lambda one: str(one.words))
+def test_the_help_of_every_command_ends_with_examples_of_its_own(
+    one: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command([*one.words.split(), "--help"]) == 0
+    listed = capsys.readouterr().out.partition("Examples:\n")[2].splitlines()
+    assert tuple(line.strip() for line in listed) == one.examples
+    assert one.examples
+    for line in one.examples:
+        assert f"{line} ".startswith(f"{NAME} {one.words} ")
 
 
 @pytest.mark.parametrize("line", EXAMPLES)

@@ -29,11 +29,12 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A command by the words behind `pop3connector`; none are those before every command."""
+    """A command by the words behind `pop3connector`; none are those before every command. Examples are whole lines."""
 
     words: str
     help: str
     parameters: tuple[Parameter, ...]
+    examples: tuple[str, ...]
 
     @property
     def synopsis(self) -> str:
@@ -65,13 +66,13 @@ def require_valid(arguments: Sequence[str]) -> None:
 def _commands(group: Typer, prefix: str) -> Iterator[Command]:
     for one in group.registered_commands:
         assert one.callback is not None
-        yield _command(f"{prefix}{one.name or one.callback.__name__}", one.callback)
+        yield _command(f"{prefix}{one.name or one.callback.__name__}", one.callback, epilog=one.epilog)
     for added in group.registered_groups:
         assert added.typer_instance is not None
         yield from _commands(added.typer_instance, f"{prefix}{added.typer_instance.info.name} ")
 
 
-def _command(words: str, callback: Callable[..., object]) -> Command:
+def _command(words: str, callback: Callable[..., object], *, epilog: str | None = None) -> Command:
     defaults = inspect.signature(callback).parameters
     found = []
     for name, hint in typing.get_type_hints(callback, include_extras=True).items():
@@ -81,7 +82,8 @@ def _command(words: str, callback: Callable[..., object]) -> Command:
                 found.append(_option(info, kind, name=name, default=defaults[name].default))
             elif isinstance(info, ArgumentInfo):
                 found.append(_argument(info, kind, name=name))
-    return Command(words=words, help=inspect.getdoc(callback) or "", parameters=tuple(found))
+    lines = tuple(line.strip() for line in (epilog or "").splitlines() if line.startswith("  "))
+    return Command(words=words, help=inspect.getdoc(callback) or "", parameters=tuple(found), examples=lines)
 
 
 def _option(info: OptionInfo, kind: object, *, name: str, default: object) -> Parameter:

@@ -65,7 +65,10 @@ def test_a_client_that_is_not_known_is_78(shell: Shell, served: Provider) -> Non
 
 
 def test_an_account_that_is_not_there_is_wrong_usage(shell: Shell) -> None:
-    assert shell.failure("accounts", "login", "m356") == (64, "pop3connector: there is no account 'm356'\n")
+    assert shell.failure("accounts", "login", "m356") == (
+        64,
+        "pop3connector: there is no account 'm356': 'm365' perhaps?\n",
+    )
 
 
 def test_an_account_with_a_password_has_nothing_to_log_in_to(shell: Shell) -> None:
