@@ -33,52 +33,52 @@ _LONGEST_ENCODED_NAME = 150
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The spool directory and what lies where in it."""
+    """The spool directory and what lies where in it. What is said of each path is its line in the reference."""
 
     root: Path
 
     @property
     def index(self) -> Path:
-        """The SQLite database."""
+        """The index, a SQLite database. `spool rebuild` makes it anew from the other files."""
         return self.root / "index.sqlite3"
 
     @property
     def rebuilt_index(self) -> Path:
-        """A database that is being made from the files."""
+        """An index that `spool rebuild` is making."""
         return self.root / "index.sqlite3.rebuilt"
 
     def index_before_rebuild(self, at: datetime) -> Path:
-        """Under which name a rebuild keeps the database that it replaces."""
+        """The index that a rebuild replaced. Yours to remove."""
         return self.root / f"index.sqlite3.before-rebuild-{at:%Y%m%dT%H%M%SZ}"
 
     @property
     def segments(self) -> Path:
-        """Append-only segment files."""
+        """Messages of up to 1 MiB, as received, back to back."""
         return self.root / "segments"
 
     @property
     def large(self) -> Path:
-        """One file for each message over 1 MiB."""
+        """Messages of over 1 MiB."""
         return self.root / "large"
 
     @property
     def journals(self) -> Path:
-        """What became of each message."""
+        """What became of each message, and the UIDLs that must be remembered."""
         return self.root / "journal"
 
     @property
     def badmail(self) -> Path:
-        """Refused messages; the file is the truth."""
+        """Refused messages."""
         return self.root / "Badmail"
 
     @property
     def pickup(self) -> Path:
-        """Where an operator drops messages."""
+        """Drop messages here."""
         return self.root / "Pickup"
 
     @property
     def claims(self) -> Path:
-        """Pickup files on their way in, under their new queue id."""
+        """Files of Pickup that are being taken."""
         return self.pickup / ".claim"
 
     @property
@@ -88,17 +88,17 @@ class Layout:
 
     @property
     def tokens(self) -> Path:
-        """What OAuth 2.0 providers gave us, one file for each account."""
+        """What OAuth 2.0 providers gave us."""
         return self.root / "tokens"
 
     @property
     def locks(self) -> Path:
-        """Lock files, their holders' pids and the doorbells."""
+        """Who is running."""
         return self.root / "locks"
 
     @property
     def logs(self) -> Path:
-        """What a stage that crashed left to read."""
+        """What went wrong inside the program."""
         return self.root / "logs"
 
     @property
@@ -119,47 +119,52 @@ class Layout:
         )
 
     def segment(self, stage: Stage, serial: int) -> Path:
-        """The segment file with this serial number."""
+        """A segment: only ever appended to, by its stage; removed when none of its messages is needed."""
         return self.segments / f"{stage}-{serial:010d}.seg"
 
     def large_message(self, stage: Stage, queue_id: QueueId) -> Path:
-        """The file of one large message."""
+        """One message of over 1 MiB, below its block."""
         return self.large / f"{stage}-{queue_id}{MESSAGE_SUFFIX}"
 
     def journal(self, owner: str) -> Path:
-        """The journal of a stage, or the one that commands share."""
+        """A journal: of a stage, or the one that commands share."""
         return self.journals / f"{owner}.journal"
 
     def badmail_message(self, queue_id: QueueId) -> Path:
-        """The file of a refused message."""
+        """A refused message, below its block. The file is the truth."""
         return self.badmail / f"{queue_id}{MESSAGE_SUFFIX}"
 
     def pickup_message(self, queue_id: QueueId) -> Path:
-        """The file that a replay puts into Pickup."""
+        """A replay on its way."""
         return self.pickup / f"{queue_id}{MESSAGE_SUFFIX}"
 
     def pickup_claim(self, queue_id: QueueId) -> Path:
-        """A pickup file that is being admitted."""
+        """A file of Pickup that is being taken."""
         return self.claims / queue_id
 
     def set_aside(self, name: str) -> Path:
-        """Where a file of that name is kept that could not be read; the name is one of ours."""
+        """A file or a part of one. Yours to look at and to remove."""
         return self.damaged / name
 
     def token(self, account: str) -> Path:
-        """The file of an account's OAuth 2.0 tokens."""
+        """The access token and the refresh token of an account, with `%XX` for characters of its name that no file name
+        should have. A secret: whoever has it reads that mailbox. Removing it means a new `accounts login`. Those of
+        the relay are in `smtp.json` with a space before it, with which no account's name begins.
+        """
         return self.tokens / f"{encoded_name(account)}.json"
 
     def lock(self, name: str) -> Path:
-        """The lock file of a stage, of `run`, of the index's creation or of the commands."""
+        """A lock, held by a process: of a stage, of `run`, of the index while it is opened, of what commands share, of
+        an account's tokens while they are renewed.
+        """
         return self.locks / f"{name}.lock"
 
     def pid(self, name: str) -> Path:
-        """Who holds that lock, for people to read."""
+        """The process that holds it, for people to read."""
         return self.locks / f"{name}.pid"
 
     def doorbell(self, stage: Stage) -> Path:
-        """The FIFO that wakes a stage."""
+        """A FIFO that wakes a stage."""
         return self.locks / f"{stage}.bell"
 
 

@@ -13,6 +13,7 @@ import enum
 import importlib
 import inspect
 import itertools
+import os
 import pkgutil
 import textwrap
 from collections import defaultdict
@@ -20,11 +21,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from types import ModuleType
 
+from pydantic import BaseModel
+
 import pipeline
 import spool
 import stages
+from pipeline.config.models import WithPassword
+from pipeline.exit_codes import ExitCode
 from spool.events import Event
 from spool.states import TRANSITIONS, State, Trigger
+from tests.docs.keys import keys, tables
+from tests.docs.layout_paths import paths_of_layout
 from tests.docs.markdown import REFERENCE, fill
 from tests.docs.typed import Command, before_every_command, commands
 
@@ -34,6 +41,10 @@ def parts() -> dict[str, str]:
     return {
         "options": _parameters(before_every_command()),
         **{f"command {command.words}": _command(command) for command in commands()},
+        **{f"keys of {heading}": _keys(model) for heading, model in tables().items()},
+        "keys of passwords": _keys(WithPassword),
+        "exit codes": _exit_codes(),
+        "paths": _table(("Path", "What it is"), ((f"`{path}`", said) for path, said in sorted(paths_of_layout()))),
         "states": _states(),
         "transitions": _transitions(),
         "diagram": _diagram(),
@@ -80,6 +91,21 @@ def _command(command: Command) -> str:
 
 def _parameters(command: Command) -> str:
     return "\n".join(f"- `{parameter.shown}`: {parameter.help}" for parameter in command.parameters)
+
+
+def _keys(model: type[BaseModel]) -> str:
+    return _table(("Key", "Default", "Meaning"), ((f"`{key.name}`", key.default, key.meaning) for key in keys(model)))
+
+
+def _exit_codes() -> str:
+    return _table(("Code", "Name", "Meaning", "What to do"), itertools.starmap(_exit_code, meanings(ExitCode).items()))
+
+
+def _exit_code(member: str, said: str) -> Sequence[str]:
+    code = ExitCode[member]
+    names = [name for name in dir(os) if name.startswith("EX_") and getattr(os, name) == code]
+    meaning, _, what_to_do = said.partition("\n\n")
+    return str(code), names[0] if names else "-", " ".join(meaning.split()), " ".join(what_to_do.split())
 
 
 def _states() -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import pytest
 
 from spool.badmail import leading_block
 from spool.envelope import Origin, Reason, Uidl
-from spool.layout import Layout, Stage
+from spool.layout import Stage
 from spool.locks import COMMANDS, INDEX, RUN
 from spool.message_file import END, custody_fields
 from spool.opening import OWNERS
@@ -24,16 +22,6 @@ from tests.docs.sample_spool import make_sample
 TEXT = (REFERENCE / "files.md").read_text()
 PAGE = sections(TEXT)
 _TIME = datetime(2026, 1, 1, tzinfo=UTC)
-# What a path is made with, as the page names it.
-_SAMPLES: dict[str, tuple[object, str, str]] = {
-    "stage": (Stage.FETCH, "fetch", "<stage>"),
-    "serial": (1, f"{1:010d}", "<serial>"),
-    "queue_id": (QueueId("0" * 18), "0" * 18, "<queue id>"),
-    "owner": ("<owner>", "<owner>", "<owner>"),
-    "account": ("sales", "sales", "<account>"),
-    "name": ("<name>", "<name>", "<name>"),
-    "at": (_TIME, f"{_TIME:%Y%m%dT%H%M%SZ}", "<time>"),
-}
 _PLACEHOLDERS = {
     "<stage>": "|".join(Stage),
     "<serial>": r"\d{10}",
@@ -47,21 +35,6 @@ _PLACEHOLDERS = {
 }
 
 
-def paths_of_layout() -> Iterator[str]:
-    """Every path that the layout knows, as the page writes it."""
-    root = Path("/spool")
-    layout = Layout(root)
-    for name, member in inspect.getmembers(Layout, lambda one: inspect.isfunction(one) or isinstance(one, property)):
-        if name.startswith("_") or name == "directories":
-            continue
-        needed = [] if isinstance(member, property) else list(inspect.signature(member).parameters)[1:]
-        found = getattr(layout, name) if not needed else getattr(layout, name)(*(_SAMPLES[one][0] for one in needed))
-        path = found.relative_to(root).as_posix() + ("/" if found in layout.directories else "")
-        for one in needed:
-            path = path.replace(_SAMPLES[one][1], _SAMPLES[one][2])
-        yield path
-
-
 def paths(text: str) -> list[str]:
     return [path for row in rows(text) for path in code_of(row[0])]
 
@@ -73,10 +46,6 @@ def is_told(path: str, told: list[str]) -> bool:
         for one in told
     ]
     return any(re.fullmatch(pattern, path) for pattern in patterns)
-
-
-def test_the_page_has_every_path_of_the_layout_and_no_other() -> None:
-    assert sorted(paths(TEXT.partition("\n## ")[0])) == sorted(paths_of_layout())
 
 
 def test_every_file_of_a_used_spool_is_on_the_page(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
 
 from pipeline.config import parse
-from pipeline.config.models import PASSWORD_KEYS, SECRETS, AccountTable, Configuration, OAuth2Table, keys_of_secret
+from pipeline.config.models import PASSWORD_KEYS, SECRETS, OAuth2Table, keys_of_secret
+from tests.docs.keys import SECRET_KEYS, keys, tables
 
 PAGE = (Path(__file__).parents[4] / "docs/reference/configuration.md").read_text()
 
@@ -80,19 +80,6 @@ def test_the_defaults_are_those_of_the_contract() -> None:
     assert parse(ACCOUNT.encode(), file) == parse((CONTRACT + ACCOUNT + ACCOUNT_DEFAULTS).encode(), file)
 
 
-# Of these the page has one list for all tables, or a sentence.
-SECRET_KEYS = {*PASSWORD_KEYS, *(key for name in SECRETS for key in keys_of_secret(name))}
-
-
-def tables() -> dict[str, type[BaseModel]]:
-    plain = {field.alias or key: field.annotation for key, field in Configuration.model_fields.items()}
-    models = {key: model for key, model in plain.items() if isinstance(model, type) and issubclass(model, BaseModel)}
-    return {f"[{key}]": model for key, model in models.items()} | {
-        "[[accounts]]": AccountTable,
-        "[accounts.oauth2]": OAuth2Table,
-    }
-
-
 def rows(heading: str) -> dict[str, str]:
     """Key to default, from the table of the page below a heading."""
     section = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
@@ -102,6 +89,11 @@ def rows(heading: str) -> dict[str, str]:
 @pytest.mark.parametrize("heading", tables())
 def test_the_page_has_every_key_and_no_other(heading: str) -> None:
     assert rows(f"`{heading}`").keys() == tables()[heading].model_fields.keys() - SECRET_KEYS
+
+
+@pytest.mark.parametrize("heading", tables())
+def test_every_key_has_its_meaning(heading: str) -> None:
+    assert [key.name for key in keys(tables()[heading]) if not key.meaning and " " not in key.default] == []
 
 
 def test_the_page_has_every_source_of_a_password() -> None:
