@@ -90,13 +90,18 @@ def list_dropped(directory: Path) -> list[Dropped]:
     found: list[Dropped] = []
     with os.scandir(directory) as entries:
         for entry in entries:
-            if entry.name.endswith(MESSAGE_SUFFIX) and not entry.name.startswith("."):
+            if is_message_name(entry.name):
                 try:
                     status = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
                     continue
                 found.append(Dropped(path=Path(entry.path), stamp=stamp_of(status)))
     return sorted(found, key=lambda dropped: dropped.path.name)
+
+
+def is_message_name(name: str) -> bool:
+    """Whether a file of this name is a message: to the letter, so that `x.EML` and `.x.eml` are none."""
+    return name.endswith(MESSAGE_SUFFIX) and not name.startswith(".")
 
 
 def inspect(path: Path, *, owner_uids: Collection[int] = ()) -> Fit | Unfit | None:

@@ -19,6 +19,7 @@ from sqlalchemy import exists, func, or_, select
 
 from spool import models
 from spool.disk import Disk
+from spool.dropped import is_message_name
 from spool.errors import IndexLost, NoSpool, PermissionRefused, SpoolFailed, SpoolUnusable
 from spool.events import Event, Level, LoggedEvent, read_events
 from spool.index import Index, require_sqlite, schema_revision
@@ -194,6 +195,13 @@ def left_at_provider(spool: Spool) -> int:
     """How many messages stay at the provider, for their size or because their sessions broke."""
     with spool.index.read() as connection:
         return connection.execute(select(func.count()).select_from(models.left)).scalar_one()
+
+
+def ignored_in_pickup(spool: Spool) -> int:
+    """How many entries of Pickup are left alone for their names: they do not end in `.eml`, or begin with a dot."""
+    layout = spool.layout
+    with os.scandir(layout.pickup) as entries:
+        return sum(entry.name != layout.claims.name and not is_message_name(entry.name) for entry in entries)
 
 
 def events(

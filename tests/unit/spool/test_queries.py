@@ -157,3 +157,10 @@ def test_files_are_counted_with_their_octets(spool: Spool) -> None:
     segments = Layout(spool.layout.root).segments
     assert (files.segments, files.segment_octets) == (1, sum(path.stat().st_size for path in segments.iterdir()))
     assert files.index_octets >= spool.layout.index.stat().st_size
+
+
+def test_files_of_pickup_that_are_ignored_for_their_names_are_counted(spool: Spool) -> None:
+    """Whoever dropped them waits for mail that nobody sends; our own folder in there is none of them."""
+    for name in ("a.eml", "b.EML", "c.txt", "d.eml.tmp", ".e.eml"):
+        (spool.layout.pickup / name).touch()
+    assert queries.ignored_in_pickup(spool) == 4
