@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 from sqlalchemy import Connection, Table, delete, insert, update
 
@@ -25,7 +26,7 @@ from spool.envelope import Reason
 from spool.events import Event, FoundDamaged, IndexRebuilt, PossibleDuplicate, RecordUnreadable, StateChanged, emit
 from spool.fates import Fate
 from spool.journal import Line, Outcome, read_journal
-from spool.layout import MESSAGE_SUFFIX, Layout, Stage, queue_id_of
+from spool.layout import MESSAGE_SUFFIX, Layout, Stage
 from spool.message_file import PREFIX, parse_envelope
 from spool.models import to_ms
 from spool.opening import OWNERS, Spool
@@ -68,10 +69,13 @@ def _enter_replays(connection: Connection, layout: Layout) -> None:
     """Note replays that are on their way: a file in Pickup, or claimed, bears the new queue id and names the old."""
     messages = models.messages
     for path in (*layout.pickup.glob(f"*{MESSAGE_SUFFIX}"), *layout.claims.iterdir()):
-        child = queue_id_of(path.with_name(path.name.removesuffix(MESSAGE_SUFFIX) + MESSAGE_SUFFIX))
+        child = _replay_id(path)
         if child is None or not path.is_file() or path.is_symlink():
             continue
         found = leading_block(path)
+        if found.get(PREFIX + "Queue-Id") == child:
+            # The Badmail file itself, copied under the name that it has.
+            continue
         sender, recipients = parse_envelope(found)
         connection.execute(
             update(messages)
@@ -82,6 +86,14 @@ def _enter_replays(connection: Connection, layout: Layout) -> None:
             )
             .values(replay_id=child, replay={"sender": sender, "recipients": list(recipients)})
         )
+
+
+def _replay_id(path: Path) -> QueueId | None:
+    """The queue id that is the whole of a name in Pickup; files that people drop may have one somewhere in theirs."""
+    try:
+        return QueueId(path.name.removesuffix(MESSAGE_SUFFIX))
+    except ValueError:
+        return None
 
 
 def dead_copies(survey: Survey) -> set[QueueId]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -20,7 +21,7 @@ from spool.layout import Stage
 from spool.ledger import Ledger
 from spool.opening import Spool, take_stage
 from spool.queue_id import new_queue_id
-from spool.replay import begin_replay
+from spool.replay import begin_replay, finish_replays
 from spool.retention import compact
 from spool.staging import open_journal
 from spool.states import State
@@ -320,3 +321,23 @@ def test_a_replay_that_is_on_its_way_is_not_replayed_again(tmp_path: Path) -> No
         assert (row.state, row.replay_id) == (State.BADMAIL, child)
         with pytest.raises(ForbiddenTransition, match=child):
             begin_replay(after, queue_id)
+
+
+@pytest.mark.parametrize("name", ["{}.eml", "copy-{}.eml", "copy.eml"])
+def test_a_copy_of_a_badmail_file_in_pickup_is_no_replay_on_its_way(tmp_path: Path, name: str) -> None:
+    """A file that a replay wrote has another queue id for its whole name; this one is taken like any other."""
+    spool = make_spool(tmp_path)
+    queue_id = refused(spool)
+    shutil.copy(spool.layout.badmail_message(queue_id), spool.layout.pickup / name.format(queue_id))
+    with rebuilt(spool) as (after, _):
+        assert message(after, queue_id).replay_id is None
+
+
+def test_a_file_in_pickup_with_a_queue_id_within_its_name_is_no_replay_on_its_way(tmp_path: Path) -> None:
+    """The replay would be written again for want of its file, and be delivered beside this one."""
+    spool = make_spool(tmp_path)
+    queue_id = refused(spool)
+    shutil.copy(spool.layout.badmail_message(queue_id), spool.layout.pickup / f"copy-{new_queue_id()}.eml")
+    with rebuilt(spool) as (after, _):
+        assert finish_replays(after) == 0
+        assert message(after, queue_id).replay_id is None
