@@ -1,8 +1,8 @@
 """Files that people put into Pickup and Badmail: which there are, whether they changed, whether they are ours to read.
 
-**Invariants:** nothing is opened through a symbolic link, no open waits for a device or a FIFO, nothing is changed. A
-`Stamp` that is equal twice means that nobody wrote to the file in between: the kernel sets its times and nobody can set
-`changed_ns` back.
+**Invariants:** nothing is opened through a symbolic link, nothing but a regular file is opened at all, no open waits,
+nothing is changed. A `Stamp` that is equal twice means that nobody wrote to the file in between: the kernel sets its
+times and nobody can set `changed_ns` back.
 **Failures:** `OSError` from reading a directory; what is wrong with one file is a value.
 """
 
@@ -13,6 +13,7 @@ import errno
 import fcntl
 import os
 import pwd
+import shlex
 import signal
 import stat
 from collections.abc import Collection
@@ -24,6 +25,14 @@ from spool.layout import MESSAGE_SUFFIX
 from spool.safe_text import safe_text
 
 ROOT_UID = 0
+_KINDS = {
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 # Where nobody can tell whether a file is open for writing, it must at least have been quiet for so long.
 LEASELESS_SETTLE_SECONDS = 10.0
 
@@ -110,6 +119,10 @@ def inspect(path: Path, *, owner_uids: Collection[int] = ()) -> Fit | Unfit | No
     It must be a regular file with one link that belongs to the service user, root or one of `owner_uids`.
     """
     try:
+        # To open a device or a FIFO may do something, if only to its other end.
+        why = _unfit(os.lstat(path), path, owner_uids=owner_uids)
+        if why:
+            return Unfit(why)
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
@@ -121,6 +134,15 @@ def inspect(path: Path, *, owner_uids: Collection[int] = ()) -> Fit | Unfit | No
         return Unfit(why) if why else Fit(stamp=stamp_of(status), writers=_writers(fd))
     finally:
         os.close(fd)
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether somebody has a file open for writing, as far as that can be told."""
+    try:
+        with open_dropped(path) as file:
+            return _writers(file.fileno()) is Writers.SOME
+    except OSError:
+        return False
 
 
 def open_dropped(path: Path) -> BinaryIO:
@@ -141,7 +163,8 @@ def stamp_of(status: os.stat_result) -> Stamp:
 
 def _unfit(status: os.stat_result, path: Path, *, owner_uids: Collection[int]) -> str | None:
     if not stat.S_ISREG(status.st_mode):
-        return "it is not a regular file: copy a message file here"
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
+        return f"it is {kind}, not a regular file: remove it, and copy the message itself here"
     if status.st_nlink != 1:
         return f"it has {status.st_nlink} hard links: copy it instead, or remove the other links"
     if status.st_uid not in {os.geteuid(), ROOT_UID, *owner_uids}:
@@ -151,19 +174,22 @@ def _unfit(status: os.stat_result, path: Path, *, owner_uids: Collection[int]) -
 
 def _not_opened(error: OSError, path: Path) -> str:
     if error.errno == errno.ELOOP:
-        return "it is a symbolic link: copy the file itself"
+        return "it is a symbolic link, not a regular file: remove it, and copy the message itself here"
     if error.errno == errno.EACCES:
         return f"the service may not read it: {_chown(path)}"
     return f"it cannot be opened: {error.strerror}"
 
 
 def _chown(path: Path) -> str:
+    """The command that makes a file ours, where its name can be typed."""
     uid = os.geteuid()
     try:
         user = pwd.getpwuid(uid).pw_name
     except KeyError:
         user = str(uid)
-    return f"chown {user} {safe_text(os.fsencode(path))}"
+    raw = os.fsencode(path)
+    shown = safe_text(raw, limit=2 * len(raw))
+    return f"chown {user} {shlex.quote(shown)}" if os.fsencode(shown) == raw else f"make {user} its owner, with chown"
 
 
 def _writers(fd: int) -> Writers:

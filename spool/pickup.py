@@ -17,7 +17,7 @@ from pathlib import Path
 from spool import models
 from spool.admission import Admission
 from spool.badmail import BadmailFile, enter_badmail, file_badmail, read_badmail
-from spool.dropped import Dropped, Stamp, stamp_of
+from spool.dropped import Dropped, Stamp, is_being_written, stamp_of
 from spool.envelope import Arrival
 from spool.errors import NotFound
 from spool.events import Event, Refused, Replayed, emit
@@ -90,7 +90,8 @@ class Inbox:
                 claims.append(Claim(queue_id=queue_id, path=path, name=file.path.name, stamp=file.stamp))
             disk.sync_directory(layout.claims)
             disk.sync_directory(layout.pickup)
-            changed = [claim for claim in claims if not self.is_unchanged(claim)]
+            # Nobody can open a claim by its old name any more: who has it open now, opened it before.
+            changed = [claim for claim in claims if not self.is_unchanged(claim) or is_being_written(claim.path)]
         for claim in changed:
             self.give_back(claim)
         return [claim for claim in claims if claim not in changed]
