@@ -1,45 +1,36 @@
 """Read the top of a message file from Pickup: the envelope that it asks for, and where its message begins.
 
-The conventions are those of Exchange's Replay and Pickup directories. A block of injected lines on top names the
-envelope (`X-Sender`, `X-Receiver`, in any order) and is cut off; a file without such lines is addressed by its `To`,
-`Cc` and `Bcc`, and the `Bcc` is taken out.
+The conventions are those of Exchange's Replay and Pickup directories. Injected lines on top name the envelope
+(`X-Sender`, `X-Receiver`, in any order) and are cut off; a file without an `X-Receiver` is addressed by its `To`, `Cc`
+and `Bcc`, and the `Bcc` is taken out. `Resent-To` and `Resent-Cc` address nobody: they tell how the message came here,
+not whom this copy is for.
 
-**Invariants:** total on any octets. Nothing in a file is believed but its envelope, and that only as far as
-`refused_recipients` allows: the first lines of a file may have been written by the sender of an old message. The queue
-id is a hint. But for the block, such a `Bcc` and a byte order mark on top, the message is what the file has, octet for
-octet.
+**Invariants:** total on any octets. Nothing in a file is believed but its envelope, and that only as far as `objection`
+allows: the first lines of a file may have been written by the sender of an old message. The queue id is a hint. But for
+the injected lines, such a `Bcc` and a byte order mark on top, the message is what the file has, octet for octet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from spool.message_file import MAX_BLOCK_OCTETS, PREFIX, RECEIVER, SENDER, Block, parse_block
+from spool.message_file import MAX_BLOCK_OCTETS, PREFIX, RECEIVER, SENDER
 from spool.queue_id import QueueId
 from spool.safe_text import safe_text
 from stages.mail.addresses import Address, Malformed, NullPath, leading_path, mailboxes
-from stages.mail.headers import Field, scan
+from stages.mail.headers import Field, Header, scan
+from stages.pickup.injected import BYTE_ORDER_MARK, Injected, InjectedField, read_injected
 
 MAX_HEADER_OCTETS = 64 * 1024
 # As much of a file as `read_top` needs to see.
-TOP_OCTETS = MAX_BLOCK_OCTETS + MAX_HEADER_OCTETS + 1
+TOP_OCTETS = len(BYTE_ORDER_MARK) + MAX_BLOCK_OCTETS + MAX_HEADER_OCTETS + 1
 MAX_RECIPIENTS = 100
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_SHOWN_RECIPIENTS = 5
 _TO_CC_BCC = (b"to", b"cc", b"bcc")
-# What an operator writes by hand ends without X-EndOfInjectedXHeaders: these lines and no others are the block then.
-_INJECTED = tuple(
-    name.lower().encode("ascii")
-    for name in (
-        SENDER + ":",
-        RECEIVER + ":",
-        "X-CreatedBy:",
-        "X-HeloDomain:",
-        "X-Source:",
-        "X-ExtendedMessageProps:",
-        PREFIX,
-    )
-)
+# RFC 5322 section 3.6.6: Resent-Bcc is to Resent-To what Bcc is to To, and nobody's to see either.
+_BLIND = (b"bcc", b"resent-bcc")
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +38,7 @@ class PickupMessage:
     """What a file asks for. The message to admit is `header` followed by the file from offset `rest` on.
 
     `sender` is "" for the null path and None where no X-Sender names it: then the header decides, as for fetched mail.
-    `hint` is the queue id that the file claims to have had.
+    `hint` is the queue id that the file claims to have had; `excess` is what it has more of than a dropped file may.
     """
 
     sender: str | None
@@ -55,6 +46,7 @@ class PickupMessage:
     hint: QueueId | None
     header: bytes
     rest: int
+    excess: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +59,28 @@ class Unusable:
 
 def read_top(top: bytes) -> PickupMessage | Unusable:
     """Read the first `TOP_OCTETS` of a file, or all of a shorter one."""
-    block = _block(top)
-    found = _read(block, top)
-    return replace(found, rest=block.end) if isinstance(found, Unusable) else found
+    injected = read_injected(top)
+    found = _read(injected, top)
+    return replace(found, rest=injected.end) if isinstance(found, Unusable) else found
+
+
+def objection(
+    found: PickupMessage | Unusable, *, accept_domains: Iterable[str], known: Collection[str] | None
+) -> str | None:
+    """Why a file may not be sent, in one safe line; None where it may.
+
+    `known` are the recipients that the message had which the file names by its queue id, None where it names none: what
+    was fetched from a provider must be able to go out again, however long its header is.
+    """
+    if isinstance(found, Unusable):
+        return found.reason
+    if found.excess and known is None:
+        return found.excess
+    refused = refused_recipients(found.recipients, accept_domains=accept_domains, known=known or ())
+    if not refused:
+        return None
+    more = f" and {len(refused) - _SHOWN_RECIPIENTS} more" if len(refused) > _SHOWN_RECIPIENTS else ""
+    return f"outside pickup.accept_domains: {safe_text(', '.join(refused[:_SHOWN_RECIPIENTS]).encode())}{more}"
 
 
 def refused_recipients(
@@ -88,87 +99,111 @@ def refused_recipients(
     )
 
 
-def _read(block: Block, top: bytes) -> PickupMessage | Unusable:
-    sender = _sender(block)
+def _read(injected: Injected, top: bytes) -> PickupMessage | Unusable:
+    unfit = _no_message(injected, top)
+    if unfit:
+        return Unusable(unfit)
+    sender = _sender(injected, top)
     if isinstance(sender, Unusable):
         return sender
-    named = list(block.all(RECEIVER))
+    header = scan(top[injected.end : injected.end + MAX_HEADER_OCTETS + 1], frozenset({*_TO_CC_BCC, *_BLIND}))
+    is_long = header.is_truncated or header.body > MAX_HEADER_OCTETS
+    named = injected.all(RECEIVER)
     if named:
-        addressed = _receivers(named)
-        header, rest = b"", block.end
+        addressed = _receivers(named, top)
+        kept, rest = b"", injected.end
+    elif is_long:
+        return Unusable(f"{_too_long(header)}: name the recipients in {RECEIVER} lines on top of the file")
     else:
-        found = scan(top[block.end : block.end + MAX_HEADER_OCTETS], frozenset(_TO_CC_BCC))
-        if found.is_truncated or found.body == MAX_HEADER_OCTETS:
-            return Unusable(f"no X-Receiver, and the header is longer than {MAX_HEADER_OCTETS} octets")
-        addressed = _addressees(found.all(*_TO_CC_BCC))
-        header, rest = _without(found.all(b"bcc"), top, start=block.end)
+        addressed = _addressees(header.all(*_TO_CC_BCC), top, start=injected.end)
+        kept, rest = _without(header.all(*_BLIND), top, start=injected.end)
     if isinstance(addressed, Unusable):
         return addressed
     recipients = tuple(dict.fromkeys(addressed))
     if not recipients:
-        return Unusable("no recipient in X-Receiver, To, Cc or Bcc")
-    if len(recipients) > MAX_RECIPIENTS:
-        return Unusable(f"more than {MAX_RECIPIENTS} recipients")
-    return PickupMessage(sender=sender, recipients=recipients, hint=_hint(block), header=header, rest=rest)
+        return Unusable(_nobody(header, top, start=injected.end))
+    if not kept and rest >= len(top):
+        return Unusable("there is no message in it but its addresses")
+    return PickupMessage(
+        sender=sender,
+        recipients=recipients,
+        hint=_hint(injected),
+        header=kept,
+        rest=rest,
+        excess=_too_long(header) if is_long else _too_many(recipients),
+    )
 
 
-def _block(top: bytes) -> Block:
-    # Editors put a byte order mark on top; it is no part of the first line, nor of the message.
-    mark = len(_BYTE_ORDER_MARK) if top.startswith(_BYTE_ORDER_MARK) else 0
-    block = parse_block(top[mark:]) or _handwritten_block(top[mark:])
-    return Block(block.fields, block.end + mark)
+def _no_message(injected: Injected, top: bytes) -> str:
+    """Why these octets are no message file at all; empty where they may be one."""
+    if not top:
+        return "the file is empty"
+    if top.startswith(_UTF16_MARKS) or top[:2].count(b"\0") == 1:
+        return "the file is UTF-16, which no mail is: save it as plain text or UTF-8"
+    if not injected.is_whole:
+        return f"its injected X-lines are longer than {MAX_BLOCK_OCTETS} octets"
+    if not injected.fields and top[injected.end :].startswith(b"From "):
+        # RFC 4155: what begins so may hold many messages, and the line belongs to none of them.
+        return "line 1 begins a mailbox file (mbox): put each of its messages into a file of its own, without that line"
+    return ""
 
 
-def _handwritten_block(top: bytes) -> Block:
-    fields: list[tuple[str, str]] = []
-    end = 0
-    while top[end : end + 40].lower().startswith(_INJECTED):
-        line_end = top.find(b"\n", end) + 1 or len(top)
-        name, _, value = top[end:line_end].decode("utf-8", "replace").partition(":")
-        fields.append((name.rstrip(), value.strip()))
-        end = line_end
-    # X-lines of other programs stay in the message unless an envelope shows that somebody wrote a block.
-    has_envelope = any(name.lower() in {SENDER.lower(), RECEIVER.lower()} for name, _ in fields)
-    return Block(tuple(fields), end) if has_envelope else Block((), 0)
+def _too_long(header: Header) -> str:
+    what = f"is longer than {MAX_HEADER_OCTETS} octets" if header.body > MAX_HEADER_OCTETS else "has too many fields"
+    return f"the header {what}"
 
 
-def _sender(block: Block) -> str | Unusable | None:
-    value = block.get(SENDER)
-    if value is None:
+def _too_many(recipients: Sequence[str]) -> str:
+    count = len(recipients)
+    return f"{count} recipients, and a dropped file may have {MAX_RECIPIENTS}" if count > MAX_RECIPIENTS else ""
+
+
+def _nobody(header: Header, top: bytes, *, start: int) -> str:
+    if not header.body:
+        return f"line {_line(top, start)} is no header field: a message begins with its header"
+    return f"no recipient: it has no {RECEIVER} line, and its To, Cc and Bcc name nobody"
+
+
+def _sender(injected: Injected, top: bytes) -> str | Unusable | None:
+    fields = injected.all(SENDER)
+    if not fields:
         return None
-    path = leading_path(value.encode())
+    if len(fields) > 1:
+        return Unusable(f"line {_line(top, fields[1].start)}: a second {SENDER}")
+    path = leading_path(fields[0].value.encode())
     match path:
         case NullPath():
             return ""
         case Malformed():
-            return Unusable(f"unusable {SENDER}: {path.reason}: {safe_text(value.encode())}")
+            return _unusable(SENDER, path, value=fields[0].value.encode(), line=_line(top, fields[0].start))
         case Address():
             return str(path)
 
 
-def _receivers(values: Sequence[str]) -> list[str] | Unusable:
+def _receivers(fields: Sequence[InjectedField], top: bytes) -> list[str] | Unusable:
     recipients: list[str] = []
-    for value in values:
-        path = leading_path(value.encode())
+    for field in fields:
+        path = leading_path(field.value.encode())
         if not isinstance(path, Address):
-            return _unusable_recipient(RECEIVER, path, value=value.encode())
+            return _unusable(RECEIVER, path, value=field.value.encode(), line=_line(top, field.start))
         recipients.append(str(path))
     return recipients
 
 
-def _addressees(fields: Sequence[Field]) -> list[str] | Unusable:
+def _addressees(fields: Sequence[Field], top: bytes, *, start: int) -> list[str] | Unusable:
     recipients: list[str] = []
     for field in fields:
         for mailbox in mailboxes(field.value):
             if not isinstance(mailbox, Address):
-                return _unusable_recipient(field.name.decode("ascii").title(), mailbox, value=field.value)
+                name, line = field.name.decode("ascii").title(), _line(top, start + field.start)
+                return _unusable(name, mailbox, value=field.value, line=line)
             recipients.append(str(mailbox))
     return recipients
 
 
-def _unusable_recipient(name: str, parsed: Malformed | NullPath, *, value: bytes) -> Unusable:
+def _unusable(name: str, parsed: Malformed | NullPath, *, value: bytes, line: int) -> Unusable:
     reason = parsed.reason if isinstance(parsed, Malformed) else "the null path is no recipient"
-    return Unusable(f"unusable {name}: {reason}: {safe_text(value)}")
+    return Unusable(f"line {line}: unusable {name}: {reason}: {safe_text(value)}")
 
 
 def _without(fields: Sequence[Field], top: bytes, *, start: int) -> tuple[bytes, int]:
@@ -181,11 +216,17 @@ def _without(fields: Sequence[Field], top: bytes, *, start: int) -> tuple[bytes,
     return b"".join(kept), position
 
 
-def _hint(block: Block) -> QueueId | None:
+def _hint(injected: Injected) -> QueueId | None:
     try:
-        return QueueId(block.get(PREFIX + "Queue-Id") or "")
+        return QueueId(next((field.value for field in injected.all(PREFIX + "Queue-Id")), ""))
     except ValueError:
         return None
+
+
+def _line(top: bytes, offset: int) -> int:
+    """The number of the line that begins at an offset, counted from 1."""
+    before = top[:offset]
+    return 1 + (before.count(b"\n") or before.count(b"\r"))
 
 
 def _comparable(address: str) -> str:

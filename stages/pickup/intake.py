@@ -9,7 +9,7 @@ same SHA-256, or under the queue id that a replay was promised. A message over 1
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -26,10 +26,9 @@ from spool.safe_text import safe_text
 from spool.segments import LARGE_OCTETS, READ_OCTETS
 from spool.staging import spool_failures
 from spool.states import State
-from stages.pickup.eml import TOP_OCTETS, PickupMessage, Unusable, read_top, refused_recipients
+from stages.pickup.eml import TOP_OCTETS, PickupMessage, Unusable, objection, read_top
 from stages.pickup.events import PickupUnreadable, TakenFromPickup
 
-_SHOWN_RECIPIENTS = 5
 _WAS_IN_BADMAIL = frozenset({State.BADMAIL, State.REPLAYED, State.DISCARDED})
 
 
@@ -45,19 +44,23 @@ class _Kin:
     hinted: Message | None
 
     @property
-    def recipients(self) -> set[str]:
-        """All recipients that these messages had."""
-        return {recipient for message in (self.replayed, self.hinted) if message for recipient in _had(message)}
+    def recipients(self) -> set[str] | None:
+        """All recipients that these messages had; None where there is no such message."""
+        messages = [message for message in (self.replayed, self.hinted) if message]
+        return {recipient for message in messages for recipient in recipients_had(message)} if messages else None
 
 
 class Intake:
     """Turns files into messages; for the spool's thread."""
 
-    def __init__(self, spool: Spool, inbox: Inbox, *, accept_domains: frozenset[str]) -> None:
-        """`accept_domains` are those that any file may be sent to."""
+    def __init__(
+        self, spool: Spool, inbox: Inbox, *, accept_domains: frozenset[str], has_room: Callable[[int], bool]
+    ) -> None:
+        """`accept_domains` are those that any file may be sent to, `has_room` says whether so many octets fit."""
         self._spool = spool
         self._inbox = inbox
         self._accept_domains = accept_domains
+        self._has_room = has_room
 
     def resume(self) -> int:
         """Copy in what an earlier process had claimed; answers how many messages came of it."""
@@ -92,6 +95,10 @@ class Intake:
         arrivals: list[Arrival] = []
         refused = 0
         for claim in claims:
+            if not self._has_room(claim.stamp.octets):
+                # It may be what ended an earlier process: one file must not stop all that come after it.
+                self._inbox.give_back(claim)
+                continue
             try:
                 with open_dropped(claim.path) as file:
                     top = file.read(TOP_OCTETS)
@@ -118,13 +125,8 @@ class Intake:
 
     def _objection(self, found: PickupMessage | Unusable, kin: _Kin) -> Reason | None:
         """Why a file may not be admitted."""
-        if isinstance(found, Unusable):
-            return Reason(stage="pickup", text=found.reason)
-        refused = refused_recipients(found.recipients, accept_domains=self._accept_domains, known=kin.recipients)
-        if not refused:
-            return None
-        named = safe_text(", ".join(refused[:_SHOWN_RECIPIENTS]).encode())
-        return Reason(stage="pickup", text=f"outside pickup.accept_domains: {named}")
+        why = objection(found, accept_domains=self._accept_domains, known=kin.recipients)
+        return Reason(stage="pickup", text=why) if why else None
 
     def _arrival(
         self, claim: Claim, found: PickupMessage, *, kin: _Kin, taken: Container[QueueId | None]
@@ -202,6 +204,15 @@ class Intake:
             emit(connection, [event], now=self._spool.now())
 
 
+def recipients_had(message: Message) -> Iterator[str]:
+    """All recipients that a message had: those it has, those that are done, and those that its replay was given."""
+    yield from message.recipients
+    yield from (str(accepted["recipient"]) for accepted in message.accepted)
+    given = (message.replay or {}).get("recipients")
+    if isinstance(given, list):
+        yield from map(str, given)
+
+
 def _pieces(claim: Claim, found: PickupMessage | Unusable) -> Iterator[bytes]:
     """The message in a claim, piece by piece; raises ClaimUnreadable."""
     if isinstance(found, PickupMessage) and found.header:
@@ -256,15 +267,6 @@ def _to_arrival(
         recipients=found.recipients,
         replays=parent.queue_id if parent else None,
     )
-
-
-def _had(message: Message) -> Iterator[str]:
-    """All recipients that a message had: those it has, those that are done, and those that its replay was given."""
-    yield from message.recipients
-    yield from (str(accepted["recipient"]) for accepted in message.accepted)
-    given = (message.replay or {}).get("recipients")
-    if isinstance(given, list):
-        yield from map(str, given)
 
 
 def _taken(origin: Origin, name: str) -> Event:

@@ -1,7 +1,7 @@
 """Decide which files of Pickup can be taken now: whole, quiet for the settle time, and ours to read.
 
 **Invariants:** a file that is open for writing is never taken; where the file system cannot tell, it must have been
-unchanged for 10 s at least. A file that may not be taken is reported once, not at every look.
+unchanged for 10 s at least. A file that is not taken is reported once for each reason, not at every look.
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ from stages.pickup.events import LeftInPickup
 
 # A file that somebody holds open without writing to it: after so long no drain waits for him any more.
 WRITER_PATIENCE_SECONDS = 10.0
+# The same of a file that is never quiet. A slow copy is no trouble, so it is given more time.
+CHANGE_PATIENCE_SECONDS = 60.0
+
+# So many at one look: the stages behind begin to work meanwhile, and a stop is heard.
+READY_AT_MOST = 2_048
 
 
 class Verdict(enum.StrEnum):
@@ -25,6 +30,8 @@ class Verdict(enum.StrEnum):
     READY = "ready"
     SETTLING = "settling"
     HELD_OPEN = "held open"
+    CHANGING = "changing"
+    NO_ROOM = "no room"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,35 +58,63 @@ def judge(writers: Writers, waited: float, *, settle_seconds: float) -> Verdict:
             assert_never(writers)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """A file as it is, since when it is so, and since when it has not been quiet for the settle time."""
+
+    stamp: Stamp
+    since: float
+    restless_since: float
+
+
 class Readiness:
     """Remembers from look to look how long each file has been as it is."""
 
-    def __init__(self, *, settle_seconds: float, owner_uids: Collection[int], monotonic: Callable[[], float]) -> None:
-        """`owner_uids` come on top of the service user and root; `monotonic` is a clock in seconds."""
+    def __init__(
+        self,
+        *,
+        settle_seconds: float,
+        owner_uids: Collection[int],
+        monotonic: Callable[[], float],
+        has_room: Callable[[int], bool],
+    ) -> None:
+        """`owner_uids` come on top of the service user and root; `monotonic` is a clock in seconds.
+
+        `has_room` says whether a file of so many octets fits on the disk.
+        """
         self._settle_seconds = settle_seconds
         self._owner_uids = owner_uids
         self._monotonic = monotonic
-        self._since: dict[Path, tuple[Stamp, float]] = {}
-        self._told: dict[Path, tuple[Stamp, str]] = {}
+        self._has_room = has_room
+        self._seen: dict[Path, _Seen] = {}
+        self._told: dict[Path, tuple[int, int, str]] = {}
 
     def look(self, files: Iterable[Dropped]) -> Look:
         """Sort the files that Pickup holds at this moment."""
         now = self._monotonic()
         present = {file.path: file for file in files}
-        self._since = {path: self._unchanged_since(file, now) for path, file in present.items()}
+        self._seen = {path: self._seen_now(file, now) for path, file in present.items()}
         self._told = {path: told for path, told in self._told.items() if path in present}
         ready: list[Dropped] = []
         events: list[LeftInPickup] = []
         is_settling = False
         for file in present.values():
-            verdict = self._verdict(file, now - self._since[file.path][1])
+            if len(ready) == READY_AT_MOST:
+                is_settling = True
+                break
+            verdict = self._verdict(file, self._seen[file.path], now=now)
             match verdict:
                 case Verdict.READY:
                     ready.append(file)
                 case Verdict.SETTLING:
                     is_settling = True
                 case Verdict.HELD_OPEN:
-                    events += self._tell(file, "a process has it open for writing")
+                    events += self._tell(file, "a process has it open for writing: it is taken once that is closed")
+                case Verdict.CHANGING:
+                    events += self._tell(file, "it is still being written to: it is taken once that has ended")
+                case Verdict.NO_ROOM:
+                    octets = file.stamp.octets
+                    events += self._tell(file, f"the disk has no room for its {octets} octets: make some, or remove it")
                 case Unfit(why=why):
                     events += self._tell(file, why)
                 case None:
@@ -88,23 +123,35 @@ class Readiness:
                     assert_never(verdict)
         return Look(ready=tuple(ready), is_settling=is_settling, events=tuple(events))
 
-    def _unchanged_since(self, file: Dropped, now: float) -> tuple[Stamp, float]:
-        earlier = self._since.get(file.path)
-        return earlier if earlier and earlier[0] == file.stamp else (file.stamp, now)
+    def _seen_now(self, file: Dropped, now: float) -> _Seen:
+        earlier = self._seen.get(file.path)
+        if earlier and earlier.stamp == file.stamp:
+            return earlier
+        was_restless = earlier is not None and now - earlier.since < self._settle_seconds
+        return _Seen(
+            stamp=file.stamp, since=now, restless_since=earlier.restless_since if earlier and was_restless else now
+        )
 
-    def _verdict(self, file: Dropped, waited: float) -> Verdict | Unfit | None:
+    def _verdict(self, file: Dropped, seen: _Seen, *, now: float) -> Verdict | Unfit | None:
         """What to do with a file; None where it is gone."""
-        if waited < self._settle_seconds:
+        waited = now - seen.since
+        is_patient = now - seen.restless_since < self._settle_seconds + CHANGE_PATIENCE_SECONDS
+        if waited < self._settle_seconds and is_patient:
             return Verdict.SETTLING
         fitness = inspect(file.path, owner_uids=self._owner_uids)
         if not isinstance(fitness, Fit):
             return fitness
+        if waited < self._settle_seconds:
+            return Verdict.CHANGING
         if fitness.stamp != file.stamp:
             return Verdict.SETTLING
-        return judge(fitness.writers, waited, settle_seconds=self._settle_seconds)
+        verdict = judge(fitness.writers, waited, settle_seconds=self._settle_seconds)
+        return Verdict.NO_ROOM if verdict is Verdict.READY and not self._has_room(file.stamp.octets) else verdict
 
     def _tell(self, file: Dropped, why: str) -> list[LeftInPickup]:
-        if self._told.get(file.path) == (file.stamp, why):
+        """The event that says why a file is left; none where that was said of it before."""
+        told = (file.stamp.device, file.stamp.inode, why)
+        if self._told.get(file.path) == told:
             return []
-        self._told[file.path] = (file.stamp, why)
+        self._told[file.path] = told
         return [LeftInPickup(file=file.shown, why=why)]

@@ -23,6 +23,7 @@ from spool.opening import Spool
 from spool.pickup import Inbox
 from spool.replay import finish_replays
 from spool.retention import collect, compact
+from spool.segments import LARGE_OCTETS
 from spool.staging import spool_failures
 from stages.pickup.intake import Intake
 from stages.pickup.readiness import Readiness
@@ -55,8 +56,13 @@ class PickupStage:
 
     def begin(self, runtime: Runtime) -> None:
         """Take in what an earlier process had claimed."""
-        settings = runtime.settings.pickup
-        self._open = Desk(runtime.spool, runtime.tenure, settings=settings, monotonic=self._monotonic)
+        self._open = Desk(
+            runtime.spool,
+            runtime.tenure,
+            settings=runtime.settings.pickup,
+            min_free_octets=runtime.settings.spool.min_free_octets,
+            monotonic=self._monotonic,
+        )
         if self._open.resume():
             runtime.ring(Stage.VALIDATE)
 
@@ -90,16 +96,28 @@ class Desk:
     """All that pickup does, round by round; for the spool's thread."""
 
     def __init__(
-        self, spool: Spool, tenure: Tenure, *, settings: PickupSettings, monotonic: Callable[[], float]
+        self,
+        spool: Spool,
+        tenure: Tenure,
+        *,
+        settings: PickupSettings,
+        min_free_octets: int,
+        monotonic: Callable[[], float],
     ) -> None:
         """Recover, and open what the stage owns; raises SpoolFailed."""
         self._spool = spool
         self._tenure = tenure
+        self._min_free_octets = min_free_octets
         self._monotonic = monotonic
         self._inbox = Inbox(spool, tenure)
-        self._intake = Intake(spool, self._inbox, accept_domains=settings.accept_domains)
+        self._intake = Intake(spool, self._inbox, accept_domains=settings.accept_domains, has_room=self._has_room)
         settle_seconds = settings.settle.total_seconds()
-        self._readiness = Readiness(settle_seconds=settle_seconds, owner_uids=settings.owner_uids, monotonic=monotonic)
+        self._readiness = Readiness(
+            settle_seconds=settle_seconds,
+            owner_uids=settings.owner_uids,
+            monotonic=monotonic,
+            has_room=self._has_room,
+        )
         changes = BadmailChanges(
             spool,
             tenure,
@@ -132,6 +150,10 @@ class Desk:
     def close(self) -> None:
         """Seal the active segment and close the journal."""
         self._inbox.close()
+
+    def _has_room(self, octets: int) -> bool:
+        """Whether a file can be copied in; small ones always, so that replays go out of a disk that is nearly full."""
+        return octets <= LARGE_OCTETS or octets <= self._spool.free_octets() - self._min_free_octets
 
     def _keep_house(self) -> None:
         now = self._monotonic()

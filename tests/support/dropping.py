@@ -67,10 +67,17 @@ def desk(spool: Spool, *, seconds: Seconds | None = None, using: PickupSettings 
 
 
 def open_desk(
-    spool: Spool, tenure: Tenure, *, seconds: Seconds | None = None, using: PickupSettings | None = None
+    spool: Spool,
+    tenure: Tenure,
+    *,
+    seconds: Seconds | None = None,
+    using: PickupSettings | None = None,
+    min_free_octets: int = 0,
 ) -> Desk:
     """A desk that has not resumed yet."""
-    return Desk(spool, tenure, settings=using or settings(), monotonic=seconds or Seconds())
+    return Desk(
+        spool, tenure, settings=using or settings(), min_free_octets=min_free_octets, monotonic=seconds or Seconds()
+    )
 
 
 def settle(opened: Desk, seconds: Seconds, *, rounds: int = 3) -> list[Round]:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from spool.message_file import block
 from spool.queue_id import QueueId
-from stages.pickup.eml import MAX_HEADER_OCTETS, TOP_OCTETS, PickupMessage, Unusable, read_top, refused_recipients
+from stages.pickup.eml import (
+    MAX_HEADER_OCTETS,
+    TOP_OCTETS,
+    PickupMessage,
+    Unusable,
+    objection,
+    read_top,
+    refused_recipients,
+)
 
 ID = "01j0e5v3xk7m2q9r4s"
 MESSAGE = b"From: Ann <ann@example.org>\r\nTo: x@elsewhere.example\r\nSubject: x\r\n\r\nhello\r\n"
@@ -32,6 +42,7 @@ def reason(file: bytes) -> str:
     return found.reason
 
 
+TWO_SENDERS = b"X-Sender: <a@example.org>\r\nX-Receiver: <b@corp.example>\r\nX-Sender: <a@example.org>\r\n" + MESSAGE
 BADMAIL = (
     block(
         [
@@ -124,6 +135,61 @@ def test_bcc_is_taken_out_and_nothing_else_is_touched() -> None:
     assert message(file) == b"To: b@corp.example\r\nX-A: \xff\nSubject: x\r\n\r\nBcc: body\r\n"
 
 
+def test_resent_bcc_is_taken_out_as_well_and_addresses_nobody() -> None:
+    """RFC 5322 section 3.6.6: it is to Resent-To what Bcc is to To; whom an old copy went to is no address of this."""
+    resent = b"Resent-To: r@corp.example\r\nResent-Bcc: s@corp.example\r\n"
+    found, sent = read(resent + b"To: b@corp.example\r\n\r\n"), message(resent + b"To: b@corp.example\r\n\r\n")
+    assert (found.recipients, sent) == (
+        ("b@corp.example",),
+        b"Resent-To: r@corp.example\r\nTo: b@corp.example\r\n\r\n",
+    )
+
+
+def test_addresses_are_found_in_all_that_a_header_may_write_around_them() -> None:
+    """RFC 5322 section 3.4: folds, comments, groups, quoted names; RFC 2047: encoded words, which are names alone."""
+    to = (
+        b"To: =?utf-8?q?J=C3=B6rg?= <joerg@corp.example>,\r\n"
+        b'\t"Smith, Ann" <ann (at work) @corp.example> (the boss, really),\r\n'
+        b" Staff (all of them): bob@corp.example, <carol@corp.example>;,,\r\n"
+        b" =?iso-8859-1?B?SvZyZw==?= =?utf-8?q?Two?= <dave@corp.example>\r\n"
+    )
+    names = [address.partition("@")[0] for address in read(to + b"\r\nbody").recipients]
+    assert names == ["joerg", "ann", "bob", "carol", "dave"]
+
+
+def test_a_bcc_alone_addresses_a_message_that_names_nobody_then() -> None:
+    """RFC 5322 section 3.6.3: a message needs no To; nothing is made up in its place."""
+    file = b"From: a@example.org\r\nBcc: b@corp.example\r\n\r\nbody"
+    assert (read(file).recipients, message(file)) == (("b@corp.example",), b"From: a@example.org\r\n\r\nbody")
+
+
+def test_a_header_without_a_body_is_a_message() -> None:
+    """RFC 5322 section 2.1: the body is optional, and so is the empty line before it."""
+    assert message(b"To: b@corp.example\r\n") == b"To: b@corp.example\r\n"
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"], ids=["LF", "CR", "CRLF"])
+def test_line_ends_of_any_kind_are_read(end: bytes) -> None:
+    """CR alone is how old Macintosh programs wrote; read as one line it would all be injected lines, and no message."""
+    body = b"From: a@example.org%sBcc: c@corp.example%s%sbody" % (end, end, end)
+    file = b"X-Receiver: <b@corp.example> NOTIFY=NEVER%sX-Sender: <a@example.org>%s" % (end, end) + body
+    assert (read(file).sender, read(file).recipients, message(file)) == (
+        "a@example.org",
+        ("b@corp.example",),
+        body,
+    )
+    assert (read(body).recipients, message(body)) == (
+        ("c@corp.example",),
+        b"From: a@example.org%s%sbody" % (end, end),
+    )
+
+
+def test_an_mbox_line_behind_injected_lines_is_part_of_the_message() -> None:
+    """What a provider sent goes out as it came."""
+    file = b"From alice@example.org Thu Jan  1 00:00:00 2026\r\n" + MESSAGE
+    assert message(BADMAIL.removesuffix(MESSAGE) + file) == file
+
+
 def test_bcc_is_left_alone_where_x_receiver_names_the_recipients() -> None:
     """A message that was received goes on as it was received."""
     file = b"Bcc: c@corp.example\r\n\r\nbody"
@@ -143,15 +209,34 @@ def test_a_hint_that_is_no_queue_id_is_ignored(hint: str) -> None:
 @pytest.mark.parametrize(
     ("file", "said"),
     [
-        (b"", "no recipient"),
-        (b"some text\r\n", "no recipient"),
+        (b"", "the file is empty"),
+        (b"\n", "no recipient"),
+        (b"some text\r\n", "line 1 is no header field"),
         (b"From: a@example.org\r\nTo: undisclosed-recipients:;\r\n\r\n", "no recipient"),
-        (b"X-Receiver: <>\r\n" + MESSAGE, "unusable X-Receiver: the null path is no recipient"),
-        (b"X-Receiver: <b\xff@corp.example>\r\n" + MESSAGE, "unusable X-Receiver: the local part"),
-        (b"X-Receiver: bob\r\n" + MESSAGE, "unusable X-Receiver: no domain: bob"),
-        (b"X-Sender: <a b@example.org>\r\nX-Receiver: <b@corp.example>\r\n" + MESSAGE, "unusable X-Sender"),
-        (b"To: b@corp.example, bob\r\n\r\n", "unusable To: no domain"),
-        (b"To: " + b", ".join(b"u%d@corp.example" % n for n in range(101)) + b"\r\n\r\n", "more than 100"),
+        (b"X-Sender: <a@example.org>\r\nsome text\r\n", "line 2 is no header field"),
+        (b"X-Receiver: <>\r\n" + MESSAGE, "line 1: unusable X-Receiver: the null path is no recipient"),
+        (b"X-Receiver: <b\xff@corp.example>\r\n" + MESSAGE, "line 1: unusable X-Receiver: the local part"),
+        (
+            b"X-Sender: <a@b.example>\n BODY=7bit\nX-Receiver: bob\n" + MESSAGE,
+            "line 3: unusable X-Receiver: no domain: bob",
+        ),
+        (
+            b"X-Sender: <a b@example.org>\r\nX-Receiver: <b@corp.example>\r\n" + MESSAGE,
+            "line 1: unusable X-Sender",
+        ),
+        (b"X-A: b\r\nTo: b@corp.example\r\nCc: c@corp.example,\r\n bob\r\n\r\n", "line 3: unusable Cc: no domain"),
+        (b"X-Receiver: <b@corp.example>\r\nX-EndOfInjectedXHeaders: 0\r\n", "there is no message in it"),
+        (b"Bcc: b@corp.example\r\n", "there is no message in it"),
+        (TWO_SENDERS, "line 3: a second X-Sender"),
+        (b"From alice@example.org Thu Jan  1 00:00:00 2026\n" + MESSAGE, "line 1 begins a mailbox file (mbox)"),
+        (MESSAGE.decode().encode("utf-16"), "the file is UTF-16"),
+        (MESSAGE.decode().encode("utf-16-le"), "the file is UTF-16"),
+        (MESSAGE.decode().encode("utf-16-be"), "the file is UTF-16"),
+        (b"\0" * TOP_OCTETS, "line 1 is no header field"),
+        (
+            b"X-Receiver: <b@corp.example>\r\nX-Source: " + b"x" * 70_000 + b"\r\nX-Source: y\r\n",
+            "its injected X-lines",
+        ),
     ],
 )
 def test_a_file_without_a_clear_envelope_is_refused_with_a_reason(file: bytes, said: str) -> None:
@@ -169,9 +254,46 @@ def test_a_header_over_the_bound_is_not_addressed_by_half() -> None:
     assert "longer than" in reason(file)
 
 
-def test_a_long_header_does_not_matter_where_a_block_names_the_envelope() -> None:
-    long = b"X-A: " + b"x" * MAX_HEADER_OCTETS + b"\r\n" + MESSAGE
-    assert message(b"X-Receiver: <b@corp.example>\r\n" + long) == long
+def test_a_header_of_64_kib_is_taken_and_one_octet_more_is_not() -> None:
+    for octets, excess in [(MAX_HEADER_OCTETS, ""), (MAX_HEADER_OCTETS + 1, "the header is longer than 65536 octets")]:
+        to = b"To: b@corp.example\r\nX-A: "
+        header = to + b"x" * (octets - len(to) - 4) + b"\r\n\r\n"
+        assert len(header) == octets
+        assert read(b"X-Receiver: <b@corp.example>\r\n" + header + b"body").excess == excess
+        assert isinstance(read_top(header + b"body"), Unusable) is bool(excess)
+
+
+def asked(file: bytes, *, known: Collection[str] | None = None) -> str | None:
+    return objection(read_top(file[:TOP_OCTETS]), accept_domains=["corp.example"], known=known)
+
+
+MANY = [f"u{number}@corp.example" for number in range(101)]
+EXCESSIVE = [
+    pytest.param(b"X-Receiver: <b@corp.example>\r\n" + b"X-A: %s\r\n" % (b"x" * MAX_HEADER_OCTETS), id="header"),
+    pytest.param(b"X-Receiver: <b@corp.example>\r\n" + b"X-A: x\r\n" * 2_001, id="fields"),
+    pytest.param(block([("X-Receiver", f"<{one}>") for one in MANY]), id="X-Receiver"),
+    pytest.param(b"To: " + ", ".join(MANY).encode() + b"\r\n", id="To"),
+]
+
+
+@pytest.mark.parametrize("top", EXCESSIVE)
+def test_a_file_has_100_recipients_and_a_header_of_64_kib_at_most(top: bytes) -> None:
+    assert "header" in str(asked(top + b"\r\nbody")) or "101 recipients" in str(asked(top + b"\r\nbody"))
+
+
+@pytest.mark.parametrize("top", EXCESSIVE)
+def test_the_bounds_are_not_for_what_came_from_a_provider(top: bytes) -> None:
+    """A message that fetch took in must be able to go out of Badmail again, whatever its header is like."""
+    assert asked(top + b"\r\nbody", known=["b@corp.example"]) is None
+
+
+def test_100_recipients_are_taken() -> None:
+    assert asked(block([("X-Receiver", f"<{one}>") for one in MANY[1:]]) + MESSAGE) is None
+
+
+def test_many_refused_recipients_are_named_by_the_first_few() -> None:
+    file = block([("X-Receiver", f"<{number}@elsewhere.example>") for number in range(7)]) + MESSAGE
+    assert str(asked(file)).endswith("3@elsewhere.example, 4@elsewhere.example and 2 more")
 
 
 def test_a_recipient_outside_the_accepted_domains_is_refused() -> None:

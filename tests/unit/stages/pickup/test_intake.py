@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -11,10 +12,14 @@ import pytest
 
 from spool.badmail import read_badmail
 from spool.content import load
+from spool.dropped import list_dropped
+from spool.envelope import NO_UIDL
 from spool.errors import SpoolFailed
 from spool.layout import Stage
 from spool.message_file import digest, parse_block, parse_envelope
 from spool.opening import Spool, take_stage
+from spool.pickup import Inbox
+from spool.queries import ignored_in_pickup
 from spool.queue_id import QueueId, new_queue_id
 from spool.replay import begin_replay
 from spool.segments import LARGE_OCTETS, read_block
@@ -252,6 +257,127 @@ def test_one_unusable_file_stops_no_other(spool: Spool) -> None:
         State.BADMAIL,
         State.STAGED,
     ]
+
+
+def test_what_exchange_says_of_a_message_is_cut_off_and_believed_in_nothing(spool: Spool) -> None:
+    """A sender can write such lines as well; the trace field would tell his lies."""
+    said = b"X-Source: x\r\nX-SourceIPAddress: 192.0.2.9\r\nX-HeloDomain: liar.example\r\nX-LegacyExch50: AA==\r\n"
+    drop(spool, b"X-CreatedBy: MSExchange15\r\n" + said + b"X-Receiver: <sales@corp.example>\r\n" + CONTENT)
+    work(spool)
+    row = message(spool, only(spool))
+    assert (row.account, row.peer, row.uidl) == ("", "", NO_UIDL)
+    assert content(spool, row.queue_id) == CONTENT
+
+
+def test_the_reason_names_the_line(spool: Spool) -> None:
+    drop(spool, b"X-Sender: <ann@example.org>\nX-Receiver: bob\n" + CONTENT)
+    work(spool)
+    row = message(spool, only(spool))
+    assert str(row.reason) == "pickup: line 2: unusable X-Receiver: no domain: bob"
+
+
+LONG = b"X-Long: %s\r\n" % (b"x" * 70_000) + CONTENT
+
+
+def test_a_header_over_64_kib_is_refused(spool: Spool) -> None:
+    drop(spool, file("sales@corp.example", body=LONG))
+    work(spool)
+    assert str(message(spool, only(spool)).reason) == "pickup: the header is longer than 65536 octets"
+
+
+@pytest.mark.parametrize("by", ["command", "hand"])
+def test_a_message_with_a_header_that_fetch_took_is_replayed_all_the_same(spool: Spool, by: str) -> None:
+    queue_id = refused(spool, arrival(LONG))
+    if by == "command":
+        begin_replay(spool, queue_id)
+    else:
+        drop(spool, spool.layout.badmail_message(queue_id).read_bytes())
+    work(spool)
+    (child,) = others(spool, queue_id)
+    assert (message(spool, child).state, message(spool, queue_id).state) == (State.STAGED, State.REPLAYED)
+
+
+def test_a_replay_may_go_to_more_recipients_than_a_dropped_file(spool: Spool) -> None:
+    """The operator, or the account's `deliver_to`, named them."""
+    many = [f"u{number}@corp.example" for number in range(150)]
+    child = begin_replay(spool, refused(spool), recipients=many)
+    work(spool)
+    assert message(spool, child).recipients == tuple(many)
+
+
+def test_a_file_that_somebody_opened_before_it_was_claimed_goes_back(spool: Spool) -> None:
+    """He would write the rest of it into a file that is gone."""
+    path = drop(spool)
+    (dropped,) = list_dropped(spool.layout.pickup)
+    with take_stage(spool, Stage.PICKUP) as tenure, path.open("ab") as writer:
+        opened = Inbox(spool, tenure)
+        assert opened.claim({new_queue_id(): dropped}) == []
+        writer.write(b"more")
+        opened.close()
+    assert path.read_bytes() == FILE + b"more"
+
+
+def test_a_large_file_for_which_there_is_no_room_goes_back_and_stops_no_other(spool: Spool) -> None:
+    """Copied in, it would end the process with a full disk, and the next one, and the next."""
+    large = drop(spool, FILE + b"x" * LARGE_OCTETS, name="large.eml")
+    claimed = spool.layout.pickup_claim(new_queue_id())
+    shutil.copy(large, claimed)
+    drop(spool, name="small.eml")
+    seconds = Seconds()
+    with take_stage(spool, Stage.PICKUP) as tenure:
+        opened = open_desk(spool, tenure, seconds=seconds, min_free_octets=1 << 60)
+        opened.resume()
+        settle(opened, seconds)
+        opened.close()
+    assert message(spool, only(spool)).state is State.STAGED
+    assert large.read_bytes() == spool.layout.pickup_message(QueueId(claimed.name)).read_bytes()
+    told = [event.fields["why"] for event in logged(spool) if event.name == "LeftInPickup"]
+    assert told == [f"the disk has no room for its {large.stat().st_size} octets: make some, or remove it"] * 2
+
+
+def test_a_sparse_file_is_streamed(spool: Spool) -> None:
+    """However large it is, no more than a piece of it is in memory."""
+    with drop(spool).open("r+b") as writer:
+        writer.truncate(64 * LARGE_OCTETS)
+    tracemalloc.start()
+    work(spool)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert message(spool, only(spool)).octets > 63 * LARGE_OCTETS
+    assert peak < 4 * LARGE_OCTETS
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a\nb.eml", "\x1b[2Jx.eml", "\udcff\udcfe.eml", "\u202egnp.eml", "x" * 251 + ".eml", "-rf.eml", "$(x) ; y.eml"],
+    ids=["line end", "escape", "not UTF-8", "bidi", "255 octets", "option", "shell"],
+)
+@pytest.mark.parametrize("is_usable", [True, False], ids=["taken", "refused"])
+def test_a_file_may_have_any_name(spool: Spool, name: str, is_usable: bool) -> None:
+    drop(spool, FILE if is_usable else b"nothing", name=name)
+    work(spool)
+    assert message(spool, only(spool)).state is (State.STAGED if is_usable else State.BADMAIL)
+    (taken,) = [event for event in logged(spool) if event.name == "TakenFromPickup"]
+    assert str(taken.fields["file"]).isprintable()
+    assert taken.text.isprintable()
+
+
+def test_a_file_of_any_name_can_be_given_back(spool: Spool) -> None:
+    path = drop(spool, FILE + b"x" * LARGE_OCTETS, name="\n\udcff.eml")
+    seconds = Seconds()
+    with take_stage(spool, Stage.PICKUP) as tenure:
+        opened = open_desk(spool, tenure, seconds=seconds, min_free_octets=1 << 60)
+        settle(opened, seconds)
+        opened.close()
+    assert path.exists()
+
+
+def test_a_name_in_capitals_is_left_alone(spool: Spool) -> None:
+    """The contract is to the letter; `status` counts what is ignored."""
+    path = drop(spool, name="X.EML")
+    work(spool)
+    assert path.exists()
+    assert ignored_in_pickup(spool) == 1
 
 
 @pytest.mark.parametrize("name", ["plain.eml", "unusable.eml", "large.eml", "replay", "large replay"])
