@@ -138,6 +138,10 @@ class Layout:
         """A replay on its way."""
         return self.pickup / f"{queue_id}{MESSAGE_SUFFIX}"
 
+    def added_message(self, queue_id: QueueId) -> Path:
+        """A file that `pickup add` put there; the message gets a queue id of its own when it is taken."""
+        return self.pickup / f"added.{queue_id}{MESSAGE_SUFFIX}"
+
     def pickup_claim(self, queue_id: QueueId) -> Path:
         """A file of Pickup that is being taken."""
         return self.claims / queue_id

@@ -15,6 +15,7 @@ from pipeline.cli.badmail_app import badmail_app
 from pipeline.cli.help import examples
 from pipeline.cli.invocation import Invocation, invocation_of
 from pipeline.cli.options import AsJson, LevelWord, StageName
+from pipeline.cli.pickup_app import pickup_app
 from pipeline.cli.spool_app import db_app, spool_app
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.add_typer(spool_app)
 app.add_typer(badmail_app)
+app.add_typer(pickup_app)
 app.add_typer(accounts_app)
 app.add_typer(db_app)
 

@@ -64,6 +64,21 @@ def read_top(top: bytes) -> PickupMessage | Unusable:
     return replace(found, rest=injected.end) if isinstance(found, Unusable) else found
 
 
+def no_message(top: bytes, injected: Injected | None = None) -> str:
+    """Why these octets are the top of no message file at all, in one safe line; empty where they may be."""
+    injected = injected or read_injected(top)
+    if not top:
+        return "the file is empty"
+    if top.startswith(_UTF16_MARKS) or top[:2].count(b"\0") == 1:
+        return "the file is UTF-16, which no mail is: save it as plain text or UTF-8"
+    if not injected.is_whole:
+        return f"its injected X-lines are longer than {MAX_BLOCK_OCTETS} octets"
+    if not injected.fields and top[injected.end :].startswith(b"From "):
+        # RFC 4155: what begins so may hold many messages, and the line belongs to none of them.
+        return "line 1 begins a mailbox file (mbox): put each of its messages into a file of its own, without that line"
+    return ""
+
+
 def objection(
     found: PickupMessage | Unusable, *, accept_domains: Iterable[str], known: Collection[str] | None
 ) -> str | None:
@@ -100,7 +115,7 @@ def refused_recipients(
 
 
 def _read(injected: Injected, top: bytes) -> PickupMessage | Unusable:
-    unfit = _no_message(injected, top)
+    unfit = no_message(top, injected)
     if unfit:
         return Unusable(unfit)
     sender = _sender(injected, top)
@@ -132,20 +147,6 @@ def _read(injected: Injected, top: bytes) -> PickupMessage | Unusable:
         rest=rest,
         excess=_too_long(header) if is_long else _too_many(recipients),
     )
-
-
-def _no_message(injected: Injected, top: bytes) -> str:
-    """Why these octets are no message file at all; empty where they may be one."""
-    if not top:
-        return "the file is empty"
-    if top.startswith(_UTF16_MARKS) or top[:2].count(b"\0") == 1:
-        return "the file is UTF-16, which no mail is: save it as plain text or UTF-8"
-    if not injected.is_whole:
-        return f"its injected X-lines are longer than {MAX_BLOCK_OCTETS} octets"
-    if not injected.fields and top[injected.end :].startswith(b"From "):
-        # RFC 4155: what begins so may hold many messages, and the line belongs to none of them.
-        return "line 1 begins a mailbox file (mbox): put each of its messages into a file of its own, without that line"
-    return ""
 
 
 def _too_long(header: Header) -> str:

@@ -104,6 +104,27 @@ def test_a_message_of_200_megabytes(tmp_path: Path) -> None:
     assert rise < ALLOWED_OCTETS
 
 
+def test_a_file_of_300_megabytes_in_pickup(tmp_path: Path) -> None:
+    """And one of 300 MB that cannot be used, which is copied to Badmail."""
+    connector = configure(tmp_path, smtp_port=NOBODY, accounts=[account("sales", NOBODY)])
+    with running(connector.command("stage", "pickup")) as process:
+        pickup = connector.spool / "Pickup"
+        wait_until((connector.spool / "locks" / "pickup.pid").exists, "pickup runs")
+        (pickup / "small.eml").write_bytes(b"To: sales@corp.example\r\n\r\nhello\r\n")
+        wait_until(lambda: len(connector.messages()) == 1, "the small file is taken")
+        cost = Cost(process)
+        for name, top in (("good", b"To: sales@corp.example\r\n\r\n"), ("bad", b"From: bob@example.org\r\n\r\n")):
+            with (tmp_path / name).open("wb") as file:
+                file.write(top)
+                for _ in range(300):
+                    file.write(os.urandom(MIB))
+            (tmp_path / name).rename(pickup / f"{name}.eml")
+        wait_until(lambda: len(connector.messages()) == 3, "both are taken", timeout=300)
+        rise = cost.rise("two files of 300 MiB in Pickup")
+        process.stop()
+    assert rise < ALLOWED_OCTETS
+
+
 def test_a_listing_of_100_000_uidls(tmp_path: Path) -> None:
     with serving(tmp_path, octets=200, leave=True) as (connector, maildrop):
         with idle_fetch(connector, "empty", "large") as process:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from spool.dropped import Dropped, Stamp
+from spool.dropped import LEASELESS_SETTLE_SECONDS, Dropped, Stamp
 from spool.layout import Stage
 from spool.opening import Spool
 from spool.replay import begin_replay
@@ -15,7 +17,8 @@ from spool.segments import LARGE_OCTETS
 from spool.states import State
 from stages.pickup.stage import PickupStage, batches
 from stages.runner import Mode, run_stage
-from tests.support.dropping import FILE, Seconds, desk, drop, refused, settings, settle, spool_at
+from tests.support.dropping import FILE, SETTLE_SECONDS, Seconds, desk, drop, refused, settings, settle, spool_at
+from tests.support.other_user import NOBODY, as_nobody, public_directory
 from tests.support.settings import default_settings
 from tests.support.spools import logged, message, queue_ids
 
@@ -101,3 +104,38 @@ def test_what_a_sender_wrote_on_top_of_his_message_does_not_choose_where_it_goes
     drop(spool, FILE.replace(b"corp.example", b"elsewhere.example"))
     run(spool, Mode.ONCE)
     assert [message(spool, queue_id).state for queue_id in queue_ids(spool)] == [State.BADMAIL]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_what_root_copies_into_pickup_is_taken_by_the_service_user() -> None:
+    """After 10 s of quiet, for he has no lease on it; a private file waits for the `chown` that an event names."""
+    with public_directory() as directory:
+        os.chown(directory, NOBODY.pw_uid, NOBODY.pw_gid)
+        assert as_nobody(lambda: str(spool_at(directory).layout.root)) == str(directory / "spool")
+        pickup = directory / "spool" / "Pickup"
+        for name, mode in (("open.eml", "644"), ("private.eml", "600")):
+            subprocess.run(["sh", "-c", 'cat > "$0" && chmod "$1" "$0"', pickup / name, mode], input=FILE, check=True)
+        assert as_nobody(lambda: taken_after(directory, seconds=LEASELESS_SETTLE_SECONDS - 1)) == "[]"
+        assert as_nobody(lambda: taken_after(directory, seconds=LEASELESS_SETTLE_SECONDS)) == "['open.eml']"
+        told = as_nobody(
+            lambda: str([event.fields["why"] for event in logged(spool_at(directory)) if event.level > 20])
+        )
+        assert f"the service may not read it: chown {NOBODY.pw_name} {pickup}/private.eml" in told
+        os.chown(pickup / "private.eml", NOBODY.pw_uid, -1)
+        assert as_nobody(lambda: taken_after(directory, seconds=SETTLE_SECONDS)) == "['open.eml', 'private.eml']"
+
+
+def left(directory: Path) -> str:
+    """What events say of files that are left."""
+    told = [event.fields for event in logged(spool_at(directory)) if event.name == "LeftInPickup"]
+    return "\n".join(sorted({f"{fields['file']}: {fields['why']}" for fields in told}))
+
+
+def taken_after(directory: Path, *, seconds: float) -> str:
+    """Look, let so many seconds pass, and look again; the names of all files that were taken so far."""
+    spool, clock = spool_at(directory), Seconds()
+    with desk(spool, seconds=clock) as opened:
+        opened.work(was_rung=True)
+        clock.at += seconds
+        opened.work(was_rung=True)
+    return str(sorted(str(event.fields["file"]) for event in logged(spool) if event.name == "TakenFromPickup"))
