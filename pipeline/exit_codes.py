@@ -19,8 +19,8 @@ class ExitCode(enum.IntEnum):
     `--help`
     """
     DATA = 65
-    """There is no such message, it is not in the state that this needs, it is damaged, or `spool verify` found a
-    problem.
+    """There is no such message, it is not in the state that this needs, it is damaged, `spool verify` found a
+    problem, or `pickup add` was given a file that cannot be sent.
 
     `spool show`
     """

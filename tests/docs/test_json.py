@@ -90,6 +90,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
         open_spool(place / "spool").close()
     (lost / "spool/index.sqlite3").write_bytes(b"")
     sample = make_sample(much)
+    (sample.layout.pickup / "x.EML").touch()
     sample.layout.badmail_message(QueueId("0" * 18)).write_bytes(b"a problem for `spool verify`")
     with sample_servers(much) as servers, take_stage(sample, Stage.VALIDATE):  # so that a stage has a process
         hasty, trap = {"final_dot_timeout": "1m"}, {"max_message_size": 10**7}
