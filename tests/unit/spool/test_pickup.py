@@ -16,7 +16,7 @@ from spool.journal import Outcome
 from spool.layout import Stage
 from spool.message_file import digest
 from spool.opening import Spool, take_stage
-from spool.pickup import Claim, Inbox
+from spool.pickup import Claim, Inbox, put_into_pickup
 from spool.queue_id import QueueId, new_queue_id
 from spool.replay import begin_replay
 from spool.states import State
@@ -246,3 +246,24 @@ def test_an_unreadable_claim_is_set_aside(tmp_path: Path) -> None:
         where = opened.set_aside(claimed)
     assert where.read_bytes() == FILE
     assert claims(spool) == []
+
+
+def test_a_file_that_is_added_has_its_name_only_when_it_is_whole_and_durable(tmp_path: Path) -> None:
+    disk = FaultyDisk()
+    spool = make_spool(tmp_path, disk=disk)
+    disk.steps.clear()
+    path = put_into_pickup(spool, [FILE])
+    aside = f"{path.name}.tmp"
+    steps = [f"create {aside}", f"write {aside}", f"sync {aside}", f"rename {aside} {path.name}", "sync Pickup/"]
+    assert [step for step in disk.steps if not step.startswith("unlink")] == steps
+    assert path.read_bytes() == FILE
+
+
+@pytest.mark.parametrize("step", range(1, 6))
+def test_a_file_that_could_not_be_added_whole_leaves_nothing_that_would_be_taken(tmp_path: Path, step: int) -> None:
+    disk = FaultyDisk()
+    spool = make_spool(tmp_path, disk=disk)
+    disk.fail(step)
+    with pytest.raises(SpoolFailed):
+        put_into_pickup(spool, [FILE])
+    assert list_dropped(spool.layout.pickup) == []
