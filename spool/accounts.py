@@ -218,17 +218,18 @@ class Accounts:
             ]
 
     def asked(self) -> Sequence[Request]:
-        """The requests that nobody has answered yet."""
+        """The requests for a poll that nobody has answered yet; those of `Handover` are none."""
         table = models.requests
+        query = select(table).where(table.c.done_at.is_(None), table.c.uidls.is_(None))
         with self._spool.index.read() as connection:
-            rows = connection.execute(select(table).where(table.c.done_at.is_(None)).order_by(table.c.request)).all()
+            rows = connection.execute(query.order_by(table.c.request)).all()
         return [Request(request=row.request, account=row.account, adopts=row.adopts) for row in rows]
 
     def answer(self, request: int, outcome: Outcome) -> None:
         """Note what came of a request, and drop those answered more than a day ago."""
         table = models.requests
         now = self._spool.now_ms()
-        done = {"done_at": now, "outcome": outcome.text, "has_failed": outcome.has_failed}
+        done = {"done_at": now, "outcome": outcome.text, "has_failed": outcome.has_failed, "uidls": None}
         with self._spool.index.write() as connection:
             connection.execute(update(table).where(table.c.request == request).values(done))
             connection.execute(delete(table).where(table.c.done_at < now - 86_400_000))

@@ -149,17 +149,29 @@ class Ledger:
 
     def adopt(self, account: str, uidls: Iterable[Uidl]) -> None:
         """Enter UIDLs whose content we never saw as had: they are not fetched, and never deleted unread."""
-        now = self._spool.now_ms()
-        rows = [
-            {"account": account, "uidl": uidl.encoded, "identity": None, "copy": 1, "had_at": now, "round": 0}
-            for uidl in uidls
-        ]
-        if not rows:
-            return
+        with self._spool.index.write() as connection:
+            self._enter(connection, account, uidls=[uidl.encoded for uidl in uidls])
+
+    def take_over(self, account: str, uidls: Iterable[Uidl]) -> int:
+        """Enter UIDLs that another fetcher had, those alone under which nothing was had here; answers how many."""
+        named = list(dict.fromkeys(uidl.encoded for uidl in uidls if uidl))
         table = models.ledger
         with self._spool.index.write() as connection:
-            entries = connection.execute(insert(table).returning(table.c.entry), rows).scalars().all()
-            self._note(connection, entries)
+            known: set[str] = set()
+            for chunk in _chunks(named):
+                query = select(table.c.uidl).where(table.c.account == account, table.c.uidl.in_(chunk))
+                known.update(connection.execute(query).scalars())
+            return self._enter(connection, account, uidls=[uidl for uidl in named if uidl not in known])
+
+    def _enter(self, connection: Connection, account: str, *, uidls: Sequence[str]) -> int:
+        """Enter UIDLs without content, and tell the journal at once; answers how many."""
+        if not uidls:
+            return 0
+        of_all = {"account": account, "identity": None, "copy": 1, "had_at": self._spool.now_ms(), "round": 0}
+        table = models.ledger
+        rows = [{**of_all, "uidl": uidl} for uidl in uidls]
+        self._note(connection, connection.execute(insert(table).returning(table.c.entry), rows).scalars().all())
+        return len(rows)
 
     def _note(self, connection: Connection, entries: Sequence[int]) -> None:
         """Tell the journal what no record in a segment tells: present UIDLs, and those that were never fetched."""

@@ -77,6 +77,15 @@ class Adopted(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TakenOver(Event):
+    """UIDLs from another fetcher's list were entered as had: such mail is not fetched."""
+
+    says: ClassVar[str] = "{uidls} UIDLs that another fetcher had were entered as had; {known} were known"
+    uidls: int
+    known: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOversize(Event):
     """A message is larger than the limit and stays at the provider; said once for each message."""
 

@@ -204,8 +204,10 @@ class Facts:
         shown = self.shown[uidl]
         if not shown:
             # What the last listing showed, or what was admitted since, and this one does not show.
-            self.vanished += [entry for entry in entries if entry.is_shown]
-            self.keeps_vanished |= any(kept and entry.is_shown for kept, entry in zip(is_kept, entries, strict=True))
+            gone = [(entry, kept) for entry, kept in zip(entries, is_kept, strict=True) if entry.is_shown]
+            self.vanished += [entry for entry, _ in gone]
+            # Of what was adopted or imported nobody knows the content: comparing could not find it again.
+            self.keeps_vanished |= any(kept and entry.identity is not None for entry, kept in gone)
             return
         self.still_shown += min(shown, len(entries))
         self.keeps_shown |= any(is_kept)

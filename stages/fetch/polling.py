@@ -27,6 +27,7 @@ from stages.fetch.poll import Poll
 from stages.fetch.requests import Requests, Wish
 from stages.fetch.schedule import Rota
 from stages.fetch.session import Report, Session
+from stages.fetch.takeover import take_over
 from stages.fetch.trouble import HostClosed, LoginTooSoon, Trouble, trouble_of
 from stages.runner import Mode, Runtime
 from stages.settings import AccountSettings
@@ -71,6 +72,8 @@ class Polling:
         if self._runtime.mode is Mode.DRAIN:
             await self._hear_of_relay()
         while not self._runtime.stopping.is_set():
+            # First: what another fetcher had must not be new to the poll that follows.
+            await take_over(self._desk)
             for wish in await self._requests.take():
                 await self._grant(wish)
             await self._begin_due()

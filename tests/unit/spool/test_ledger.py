@@ -175,3 +175,36 @@ def test_an_adopted_uidl_is_in_the_journal_at_once(tmp_path: Path) -> None:
     comparing(spool).adopt("sales", [Uidl(b"old")])
     (line,) = read_journal(spool.layout.journal(Stage.FETCH)).lines
     assert (line.outcome, line.details["uidl"]) == (Outcome.LEDGER, "old")
+
+
+def test_what_another_fetcher_had_is_entered_once(tmp_path: Path) -> None:
+    """SQL holds two entries without identity for different ones: no constraint would refuse the second."""
+    spool = make_spool(tmp_path)
+    uidls = [Uidl(b"a"), Uidl(b"b"), Uidl(b"a")]
+    assert [comparing(spool).take_over("sales", uidls) for _ in range(2)] == [2, 0]
+    assert [entry.uidl.octets for entry in entries(spool)] == [b"a", b"b"]
+
+
+def test_what_another_fetcher_had_leaves_alone_what_we_had(tmp_path: Path) -> None:
+    spool = make_spool(tmp_path)
+    admit(spool, arrival(uidl="a"))
+    assert comparing(spool).take_over("sales", [Uidl(b"a"), Uidl(b"b")]) == 1
+    assert [(entry.uidl.octets, entry.identity is None) for entry in entries(spool)] == [(b"a", False), (b"b", True)]
+
+
+def test_a_uidl_is_had_by_one_account_alone(tmp_path: Path) -> None:
+    spool = make_spool(tmp_path)
+    assert comparing(spool).take_over("info", [Uidl(b"a")]) == 1
+    assert comparing(spool).take_over("sales", [Uidl(b"a")]) == 1
+
+
+def test_no_uidl_is_nothing_that_was_had(tmp_path: Path) -> None:
+    """Of messages without UIDL only content can say whether they were had."""
+    assert comparing(make_spool(tmp_path)).take_over("sales", [Uidl(b"")]) == 0
+
+
+def test_what_another_fetcher_had_is_in_the_journal_at_once(tmp_path: Path) -> None:
+    spool = make_spool(tmp_path)
+    comparing(spool).take_over("sales", [Uidl(b"%d" % number) for number in range(1200)])
+    lines = read_journal(spool.layout.journal(Stage.FETCH)).lines
+    assert {line.details["uidl"] for line in lines} == {str(number) for number in range(1200)}

@@ -157,6 +157,8 @@ def test_without_top_the_whole_message_is_compared() -> None:
         (listed("a", "b"), [entry("a")], None, state(expected_messages=1), None),
         (listed("a"), [entry("a"), entry("b", 2, age=3 * DAY)], 2 * DAY, state(), None),
         (listed("a"), [entry("a"), entry("b", 2, is_shown=False)], None, state(), None),
+        # Adopted or imported: comparing could not find again what nobody saw.
+        (listed("a"), [entry("a"), dataclasses.replace(entry("b", 2), identity=None)], None, state(), None),
     ],
 )
 def test_uidls_are_doubted_for_a_reason_alone(
