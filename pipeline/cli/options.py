@@ -30,3 +30,11 @@ class LevelWord(enum.StrEnum):
     WARNING = "warning"
     ERROR = "error"
     CRITICAL = "critical"
+
+
+class FetcherFile(enum.StrEnum):
+    """The files of other fetchers that can be imported."""
+
+    FETCHMAILRC = "fetchmailrc"
+    GETMAILRC = "getmailrc"
+    MPOPRC = "mpoprc"
