@@ -1,7 +1,7 @@
 """Make accounts of ours of another fetcher's mailboxes: what is there already stays, what lacks something is asked for.
 
-**Invariants:** a mailbox becomes an account that our configuration takes, or a note says why it is none. A relay is taken
-where ours has none and theirs is one for all.
+**Invariants:** a mailbox becomes an account that our configuration takes, or a note says why it is none. A relay is
+taken where ours has none and theirs is one for all.
 """
 
 from __future__ import annotations

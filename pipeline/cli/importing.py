@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.cli.asking import Questions
-from pipeline.cli.handing_over import hand_over
 from pipeline.cli.drafting import Before, Draft, Drafting
+from pipeline.cli.handing_over import hand_over
 from pipeline.cli.import_sources import SeenList, read_source, seen_lists
 from pipeline.cli.options import FetcherFile
 from pipeline.cli.output import shown

@@ -17,7 +17,7 @@ _SKIPPED = re.compile(r"[ \t\r;:,]+|(?:#[^\n]*)?\\?\n|#[^\n]*\Z")
 _WORD = re.compile(r"[^=;:, \t\r\n]+")
 _NUMBER = re.compile(r"-?[0-9]+")
 _NOISE = frozenset({"with", "and", "has", "wants", "options"})
-# Of at most so many digits each: \x41, \0101, \65.
+# Of at most so many digits each: \x41, \065, \65.
 _ESCAPE = re.compile(r"\\(?:[xX]([0-9a-fA-F]{0,2})|(0[0-7]{0,2})|([1-9][0-9]{0,2})|(.)|\Z)", re.DOTALL)
 _CHARACTERS = {"n": "\n", "t": "\t", "b": "\b", "r": "\r", "\n": ""}
 
@@ -110,7 +110,7 @@ class Tokens:
 
 
 def unescaped(text: str) -> str:
-    """A string with its escapes resolved: `\\n`, decimal `\\65`, octal `\\0101`, `\\x41`; a line end goes."""
+    """A string with its escapes resolved: `\\n`, decimal `\\65`, octal `\\065`, `\\x41`; a line end goes."""
     return _ESCAPE.sub(_character, text) if "\\" in text else text
 
 
