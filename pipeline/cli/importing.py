@@ -64,8 +64,7 @@ def import_accounts(config: Path | None, wanted: Wanted) -> int:
         return _nothing(draft)
     if not wanted.is_sure and not Questions.at_terminal().confirms("import this?"):
         raise CommandFailed(ExitCode.USAGE, "nothing was written; --yes imports it")
-    _carry_out(draft, lists, text=text, before=before, settings=settings)
-    return ExitCode.OK
+    return _carry_out(draft, lists, text=text, before=before, settings=settings)
 
 
 def _before(config: Path | None) -> Before:
@@ -141,12 +140,16 @@ def _nothing(draft: Draft) -> int:
     return ExitCode.OK
 
 
-def _carry_out(draft: Draft, lists: Sequence[SeenList], *, text: str, before: Before, settings: Settings) -> None:
+def _carry_out(draft: Draft, lists: Sequence[SeenList], *, text: str, before: Before, settings: Settings) -> int:
+    """First the ledger, then the configuration; answers the exit code."""
     had = {one.account: one.uidls for one in lists if one.uidls}
     if had:
-        hand_over(settings, had)
+        code = hand_over(settings, had)
+        if code != ExitCode.OK:
+            return code
         for name, uidls in had.items():
             print(shown(f"{name}: {len(uidls)} UIDLs are known as had"))
     if draft.tables:
         save(before.file, text)
         print(shown(f"{len(draft.tables)} accounts were appended to {before.file}"))
+    return ExitCode.OK

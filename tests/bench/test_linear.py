@@ -7,10 +7,15 @@ on a busy machine proves nothing, so `make bench` prints it and asserts nothing 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from time import process_time
 
 import pytest
 
+from pipeline.migration import fetchmailrc, getmailrc, mpoprc
+from pipeline.migration.seen import Owner, of_fetchmail, of_getmail, of_mpop
+from pipeline.migration.theirs import Place, Unreadable
 from stages.mail.addresses import first_mailbox, leading_path, mailboxes
 from stages.mail.headers import MAX_HEADER_OCTETS, scan, subject
 from stages.smtp.commands import RSET, Envelope
@@ -65,6 +70,17 @@ def verdict(texts: bytes) -> None:
     judge(facts)
 
 
+def files_of_others(text: bytes) -> None:
+    place = Place(directory=Path("/etc"), home=Path("/root"))
+    for parse in (fetchmailrc.mailboxes, getmailrc.mailboxes, mpoprc.mailboxes):
+        with suppress(Unreadable):
+            parse(text.decode("latin-1"), place)
+    lines = text.splitlines(keepends=True)
+    for found in (of_fetchmail(lines, [Owner.of("a", "b")]), of_getmail(lines), of_mpop(lines)):
+        for _ in found:
+            pass
+
+
 LONG = b"250-" + b"x" * 8000 + b"\r\n"
 WORDS = b"Subject: =?utf-8?q?a?=\n =?utf-8?b?YQ==?=\n "
 UNITS: Mapping[Callable[[bytes], None], tuple[int, tuple[bytes, ...]]] = {
@@ -76,6 +92,33 @@ UNITS: Mapping[Callable[[bytes], None], tuple[int, tuple[bytes, ...]]] = {
     addresses: (
         100_000,
         (b"(", b"()", b"a ", b"a,", b"<@a:", b'"', b'\\"', b"a@", b"<>", b"[", "ü".encode(), b"a;", b"a:"),
+    ),
+    files_of_others: (
+        60_000,
+        (
+            *(
+                b"# c\n",
+                b"#",
+                b"\\\n",
+                b"'a",
+                b'"',
+                b"poll a user b is c ",
+                b"is a ",
+                b"user a ",
+                b"defaults keep ",
+                b"= ",
+            ),
+            *(
+                b"[retriever]\n",
+                b"x = 1\n  2\n",
+                b" \n",
+                b"account a\n",
+                b"account a : ",
+                b"defaults\nhost a\n",
+                b"a@b c\n",
+            ),
+            *(b"-", b" 1 a b\n", b"a\0001\n", b"poll a proto pop3 user b antispam 1 1 1 aka x y "),
+        ),
     ),
     verdict: (3_000, (b"\0", b"\x1b[2J", b"\xff", b"5.7.1 ")),
 }

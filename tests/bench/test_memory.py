@@ -150,6 +150,19 @@ def test_a_listing_of_100_000_uidls(tmp_path: Path) -> None:
     assert rise_one_new < ALLOWED_OCTETS
 
 
+def test_100_000_uidls_that_another_fetcher_had(tmp_path: Path) -> None:
+    with serving(tmp_path, octets=200, leave=True) as (connector, maildrop):
+        theirs, ids = tmp_path / "fetchmailrc", tmp_path / "ids"
+        theirs.write_text(f"poll 127.0.0.1 proto pop3 port {maildrop.port} user large pass secret keep")
+        ids.write_text("".join(f"large@127.0.0.1 {uidl:070}\n" for uidl in range(MANY)))
+        imports = ("accounts", "import", "fetchmailrc", str(theirs), "--seen", str(ids), "--yes")
+        with idle_fetch(connector, "empty") as process:
+            entered = Cost(process)
+            assert connector.run(*imports, timeout=600).returncode == 0
+            rise_entered = entered.rise("100,000 UIDLs that another fetcher had")
+    assert rise_entered < ALLOWED_OCTETS
+
+
 def test_100_000_uidls_that_are_adopted(tmp_path: Path) -> None:
     with serving(tmp_path, octets=200, leave=True) as (connector, maildrop):
         with idle_fetch(connector, "empty", "large") as process:

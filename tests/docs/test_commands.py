@@ -26,6 +26,11 @@ from tests.support.spools import LETTER
 PAGE = sections((REFERENCE / "commands.md").read_text())
 # These have mail to fetch; all others look at a spool in which much has happened.
 _MOVE_MAIL = {"run", "stage", "retrieve-now"}
+THEIRS = {
+    "fetchmailrc": "poll pop.isp.example proto pop3 user info is info here pass secret ssl",
+    "sales": "[retriever]\ntype = SimplePOP3SSLRetriever\nserver = pop.isp.example\nusername = info\npassword = x\n",
+    "mpoprc": "account info\nhost pop.isp.example\nuser info\npassword secret\ntls on\ntls_starttls off\n",
+}
 EXAMPLES = [line for one in commands() for line in one.examples]
 
 
@@ -88,6 +93,10 @@ def test_an_example_does_what_it_says(line: str, connector: Connector) -> None:
             configure(connector.directory, smtp_port=25, accounts=[tokens])
             done = run(arguments, env=environment)
             assert (done.returncode, done.stderr) == (0, "")
+    elif line.startswith("pop3connector accounts import"):
+        arguments = [str(theirs(connector.directory, word)) if word.startswith("/etc/") else word for word in arguments]
+        done = run(arguments, env=environment)
+        assert (done.returncode, "left out" in done.stdout) == (0, False)
     else:
         if line.startswith("pop3connector pickup add"):
             arguments = [with_file(connector, argument) for argument in arguments]
@@ -102,6 +111,13 @@ def with_file(connector: Connector, argument: str) -> str:
     path = connector.directory / argument
     path.write_bytes(b"From: bob@example.org\r\nTo: sales-isp@corp.example\r\n\r\nhello\r\n")
     return str(path)
+
+
+def theirs(directory: Path, name: str) -> Path:
+    """A file of another fetcher, by the name that the example gives it."""
+    file = directory / Path(name).name
+    file.write_text(THEIRS[file.name])
+    return file
 
 
 def stages_of(connector: Connector) -> set[Stage]:
