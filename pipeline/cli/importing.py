@@ -28,7 +28,7 @@ from pipeline.endings import CommandFailed, say
 from pipeline.exit_codes import ExitCode
 from pipeline.migration import ours
 from pipeline.migration.appending import CannotAppend, with_accounts
-from pipeline.migration.ours import Wishes
+from pipeline.migration.ours import Table, Wishes
 from stages.settings import Settings
 
 STANDARD_OUTPUT = "-"
@@ -107,15 +107,15 @@ def _show(draft: Draft, lists: Sequence[SeenList], *, before: Before) -> None:
     for one in lists:
         lost = f"; {one.unread} lines say nothing" if one.unread else ""
         print(shown(f"{one.account}: {len(one.uidls)} UIDLs that were seen, in {one.file}{lost}"))
-    for line in _what_becomes(draft, lists):
+    for line in _what_becomes(draft, lists, there=ours.accounts_in(before.raw)):
         print(line)
 
 
-def _what_becomes(draft: Draft, lists: Sequence[SeenList]) -> Iterator[str]:
-    """What will become of mail that was seen, for each new account."""
+def _what_becomes(draft: Draft, lists: Sequence[SeenList], *, there: Sequence[Table]) -> Iterator[str]:
+    """What will become of mail that was seen, for each new account and those that are there and were named."""
     seen = {one.account for one in lists if one.uidls}
-    for table in draft.tables:
-        name, leave = str(table["name"]), table["leave_on_server"]
+    for table in [*draft.tables, *(table for table in there if table.get("name") in seen)]:
+        name, leave = str(table["name"]), table.get("leave_on_server", False)
         if name not in seen:
             if leave is not False:
                 text = "no list of what was seen was found: all that is in the maildrop will be fetched, unless"

@@ -37,13 +37,17 @@ class Wishes:
 
 
 def known_accounts(raw: Mapping[str, object]) -> list[Known]:
-    """The accounts of a file as it was decoded."""
-    accounts = raw.get("accounts")
-    found = [account for account in accounts if isinstance(account, dict)] if isinstance(accounts, list) else []
+    """The accounts of a file as it was decoded, by name and mailbox."""
     return [
         Known(name=str(account.get("name")), mailbox=mailbox_of(str(account.get("host")), str(account.get("username"))))
-        for account in found
+        for account in accounts_in(raw)
     ]
+
+
+def accounts_in(raw: Mapping[str, object]) -> list[Table]:
+    """The accounts of a file as it was decoded."""
+    accounts = raw.get("accounts")
+    return [account for account in accounts if isinstance(account, dict)] if isinstance(accounts, list) else []
 
 
 def mailbox_of(host: str, username: str) -> tuple[str, str]:

@@ -175,7 +175,10 @@ def test_what_was_seen_can_be_imported_later_for_an_account_that_is_there(change
     ids = change.directory / "ids"
     ids.rename(change.directory / "elsewhere")
     assert "no list of what was seen was found" in change.imports("fetchmailrc", theirs, more=TO)
-    change.imports("fetchmailrc", theirs, more=("--seen", str(change.directory / "elsewhere"), "--yes"))
+    text = change.connector.configuration.read_text().replace("leave_on_server = true", "leave_on_server = false")
+    change.connector.configuration.write_text(text)
+    told = change.imports("fetchmailrc", theirs, more=("--seen", str(change.directory / "elsewhere"), "--yes"))
+    assert "sales@isp: what was seen and is still there is read once, deleted at a later poll" in told
     change.connector.drain()
     assert change.delivered() == sorted(NEW)
 
