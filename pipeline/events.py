@@ -10,10 +10,14 @@ from spool.events import Event, Level
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageDied(Event):
-    """A stage process ended by itself; it is started again, later each time. What it said is on standard error."""
+    """A stage process ended by itself; it is started again, later each time.
+
+    Read what it said on standard error. Where `logs/crash-<name>.log` has a traceback, please report it.
+    """
 
     level: ClassVar[Level] = Level.ERROR
     says: ClassVar[str] = "{stage} ended by itself ({how}), starts again in {seconds} s"
+    figures: ClassVar[frozenset[str]] = frozenset({"seconds"})
     stage: str
     how: str
     seconds: int

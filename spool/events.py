@@ -1,61 +1,16 @@
-"""The operational log: what an operator may care about, as records in the index.
+"""The events of the spool itself; stages and pipeline define theirs. What all events are stands in `spool.event_log`.
 
-An event is a frozen record with a name, a level, a docstring (its meaning, for the catalogue) and fields; each names
-its account or queue id. The events of the spool itself stand here; stages and pipeline define theirs. Text from outside
-is made safe before it enters an event.
+The catalogue in the documentation is made of the docstrings: the meaning and, in a second paragraph, what to do.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import enum
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import ClassVar
 
-from sqlalchemy import Connection, insert, select
+from spool.event_log import Event, Level, LoggedEvent, emit, read_events
 
-from spool import models
-from spool.models import from_ms, to_ms
-
-# Account, name of the event, and its reason where it has one.
-Topic = tuple[str, str, str]
-
-
-class Level(enum.IntEnum):
-    """How much an event asks for attention."""
-
-    DEBUG = 10
-    INFO = 20
-    WARNING = 30
-    ERROR = 40
-    CRITICAL = 50
-
-    @property
-    def word(self) -> str:
-        """The level as people write it."""
-        return self.name.lower()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """What all events have; `says` is the line for people, a template over the fields."""
-
-    level: ClassVar[Level] = Level.INFO
-    says: ClassVar[str]
-    account: str = ""
-    queue_id: str = ""
-
-    @property
-    def topic(self) -> Topic:
-        """What the event is about, as far as it is said once a day at most."""
-        return self.account, type(self).__name__, str(getattr(self, "reason", ""))
-
-    @property
-    def text(self) -> str:
-        """The line for people."""
-        return self.says.format_map({field.name: getattr(self, field.name) for field in dataclasses.fields(self)})
+__all__ = ["Event", "Level", "LoggedEvent", "emit", "read_events"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +24,10 @@ class Admitted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovered(Event):
-    """A message whose bytes a killed process had written but not committed was taken into custody at start."""
+    """A message whose bytes a killed process had written but not committed was taken into custody at start.
+
+    Nothing: it goes on like any other. Find out why the process was killed, where nobody did it on purpose.
+    """
 
     level: ClassVar[Level] = Level.WARNING
     says: ClassVar[str] = "recovered from {file}, {octets} octets"
@@ -87,7 +45,10 @@ class Validated(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused(Event):
-    """A message went to Badmail; `badmail show` has the whole reason, `badmail replay` sends it again."""
+    """A message went to Badmail, where it stays until somebody decides.
+
+    See the whole reason with `badmail show`; mend its cause and send it again with `badmail replay`, or remove it.
+    """
 
     level: ClassVar[Level] = Level.WARNING
     says: ClassVar[str] = "to Badmail: {reason}"
@@ -104,7 +65,10 @@ class Submitted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Postponed(Event):
-    """The relay said "later"; the message is tried again when due."""
+    """The relay said "later"; the message is tried again when due.
+
+    Nothing, unless it goes on for hours: then the relay's own log says what it waits for.
+    """
 
     level: ClassVar[Level] = Level.WARNING
     says: ClassVar[str] = "deferred to {next_attempt_at}: {reason}"
@@ -114,7 +78,10 @@ class Postponed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Divided(Event):
-    """Some recipients were refused: they became a Badmail message of their own, the others go on."""
+    """Some recipients were refused: they became a Badmail message of their own, the others go on.
+
+    See to the child in Badmail, as for any refused message.
+    """
 
     level: ClassVar[Level] = Level.WARNING
     says: ClassVar[str] = "divided: {recipients} went to Badmail as {child}"
@@ -124,7 +91,10 @@ class Divided(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PossibleDuplicate(Event):
-    """The final dot left and no reply to it was noted: this message may reach its recipients twice."""
+    """The final dot left and no reply to it was noted: this message may reach its recipients twice.
+
+    Nothing, or set `submit.ambiguous = "hold"` to decide about such messages yourself.
+    """
 
     level: ClassVar[Level] = Level.WARNING
     says: ClassVar[str] = "possible duplicate: the outcome of an attempt is not known; it is sent again"
@@ -132,7 +102,10 @@ class PossibleDuplicate(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held(Event):
-    """The relay may have this message, nobody knows. Look there: `spool release` sends it again, `spool rm` ends it."""
+    """The relay may have this message, nobody knows: it is held.
+
+    Look for it at the relay: `spool release` sends it again, `spool rm` ends it.
+    """
 
     level: ClassVar[Level] = Level.WARNING
     says: ClassVar[str] = "held: {reason}"
@@ -159,7 +132,10 @@ class StateChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundDamaged(Event):
-    """The bytes of a message are missing or wrong; it waits for the operator. The provider's copy may be gone."""
+    """The bytes of a message are missing or wrong; it waits for the operator. The provider's copy may be gone.
+
+    Check the disk and run `spool verify`. Where the provider has no copy, ask the sender for one; `spool rm` ends it.
+    """
 
     level: ClassVar[Level] = Level.CRITICAL
     says: ClassVar[str] = "damaged: {what}"
@@ -168,7 +144,10 @@ class FoundDamaged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordUnreadable(Event):
-    """Octets in a spool file that are no record: a torn tail after a crash, or damage."""
+    """Octets in a spool file that are no record: a torn tail after a crash, or damage.
+
+    Nothing after a crash: what was torn was never in custody. Without one, check the disk and run `spool verify`.
+    """
 
     level: ClassVar[Level] = Level.WARNING
     says: ClassVar[str] = "{file}: octets {start} to {end} are not a record"
@@ -179,7 +158,10 @@ class RecordUnreadable(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentAbandoned(Event):
-    """Writing to a segment failed; it is never written again and the batch goes to a new one."""
+    """Writing to a segment failed; it is never written again and the batch goes to a new one.
+
+    Check the disk, and its room, before it fails for good.
+    """
 
     level: ClassVar[Level] = Level.ERROR
     says: ClassVar[str] = "{file} abandoned: {error}"
@@ -204,7 +186,10 @@ class BadmailFound(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpoolWarning(Event):
-    """The spool works, but the place it lies on gives less than it should."""
+    """The spool works, but the place it lies on gives less than it should.
+
+    Do what the line says: move the spool to a local disk, or mend the file that it names.
+    """
 
     level: ClassVar[Level] = Level.WARNING
     says: ClassVar[str] = "{what}"
@@ -213,87 +198,12 @@ class SpoolWarning(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexRebuilt(Event):
-    """The index was made anew from the files; the old one is kept. What the files do not tell starts afresh."""
+    """The index was made anew from the files; the old one is kept. What the files do not tell starts afresh.
+
+    Look through `spool ls` and `badmail ls`; when all is well, remove the old index.
+    """
 
     level: ClassVar[Level] = Level.WARNING
     says: ClassVar[str] = "the index was rebuilt: {messages} messages, {ledger_entries} ledger entries"
     messages: int
     ledger_entries: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoggedEvent:
-    """An event as it is read back."""
-
-    event: int
-    at: datetime
-    level: Level
-    name: str
-    account: str
-    queue_id: str
-    text: str
-    fields: dict[str, object]
-
-
-def emit(connection: Connection, events: Iterable[Event], *, now: datetime) -> None:
-    """Write events, in the caller's transaction."""
-    rows = [_row(event, to_ms(now)) for event in events]
-    if rows:
-        connection.execute(insert(models.events), rows)
-
-
-def last_said(connection: Connection, kinds: Iterable[type[Event]], *, since: datetime) -> Mapping[Topic, datetime]:
-    """When each topic of these kinds of events was last spoken of, as far as it was since then."""
-    table = models.events
-    names = [kind.__name__ for kind in kinds]
-    query = select(table.c.at, table.c.account, table.c.name, table.c.fields)
-    rows = connection.execute(query.where(table.c.at >= to_ms(since), table.c.name.in_(names)).order_by(table.c.event))
-    return {(row.account, row.name, str(row.fields.get("reason", ""))): from_ms(row.at) for row in rows}
-
-
-def read_events(
-    connection: Connection,
-    *,
-    after: int = 0,
-    account: str | None = None,
-    level: Level = Level.DEBUG,
-    queue_id: str | None = None,
-    last: int | None = None,
-) -> Sequence[LoggedEvent]:
-    """Read events in order: behind number `after`, of an account, of a level or worse, of a message, the `last` few."""
-    table = models.events
-    query = select(table).where(table.c.event > after, table.c.level >= level)
-    if account is not None:
-        query = query.where(table.c.account == account)
-    if queue_id is not None:
-        query = query.where(table.c.queue_id == queue_id)
-    if last is None:
-        rows = connection.execute(query.order_by(table.c.event)).all()
-    else:
-        rows = connection.execute(query.order_by(table.c.event.desc()).limit(last)).all()[::-1]
-    return [
-        LoggedEvent(
-            event=row.event,
-            at=from_ms(row.at),
-            level=Level(row.level),
-            name=row.name,
-            account=row.account,
-            queue_id=row.queue_id,
-            text=row.text,
-            fields=row.fields,
-        )
-        for row in rows
-    ]
-
-
-def _row(event: Event, at: int) -> dict[str, object]:
-    fields = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
-    return {
-        "at": at,
-        "level": int(event.level),
-        "name": type(event).__name__,
-        "account": fields.pop("account"),
-        "queue_id": fields.pop("queue_id"),
-        "text": event.text,
-        "fields": fields,
-    }

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3  # noqa: TID251 - this is the one place that opens it
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +24,7 @@ from sqlalchemy.pool import QueuePool
 
 from spool.disk import Disk
 from spool.errors import IndexLost, SpoolFailed, SpoolUnusable
+from spool.event_log import COMMAND, PEN, LoggedEvent, Pen
 from spool.layout import Layout, partial
 from spool.models import SCHEMA_REVISION
 
@@ -33,13 +34,18 @@ BUSY_SECONDS = 30
 BACKUP_SUFFIX = ".backup-"
 _CHECKPOINT_PAGES = 4000
 
+# Hears of events once they are committed; it must neither raise nor take long.
+Listener = Callable[[Sequence[LoggedEvent]], None]
+
 
 class Index:
     """The index as one process holds it open; safe to use from several threads."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, on_events: Listener | None = None) -> None:
         """Open an existing index; raises SpoolUnusable or SpoolFailed."""
         self.path = path
+        self._on_events = on_events
+        self._process = COMMAND
         self._engine = _engine(path)
         with self.read() as connection:
             _check_pragmas(connection)
@@ -53,13 +59,25 @@ class Index:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that is committed, durably, when the block ends, or rolled back when it raises."""
+        pen = Pen(process=self._process, has_listener=self._on_events is not None)
         with _translated():
-            connection = _begin_immediate(self._engine)
+            connection = _begin_immediate(self._engine, pen)
             try:
                 yield connection
                 connection.commit()
             finally:
                 connection.close()
+        if self._on_events and pen.told:
+            self._on_events(pen.told)
+
+    @contextmanager
+    def acting_as(self, process: str) -> Iterator[None]:
+        """Write events as this process, a stage or the supervisor, within the block."""
+        before, self._process = self._process, process
+        try:
+            yield
+        finally:
+            self._process = before
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the database, as far as readers allow."""
@@ -82,7 +100,14 @@ class Index:
         self._engine.dispose()
 
 
-def open_index(layout: Layout, *, disk: Disk, now: datetime, newest: str = SCHEMA_REVISION) -> Index:
+def open_index(
+    layout: Layout,
+    *,
+    disk: Disk,
+    now: datetime,
+    newest: str = SCHEMA_REVISION,
+    on_events: Listener | None = None,
+) -> Index:
     """Open the index, created where there is none and upgraded, after a backup, where it is older than `newest`.
 
     The caller has made sure that none is missing while spool files exist. Raises SpoolUnusable, SpoolFailed.
@@ -90,7 +115,7 @@ def open_index(layout: Layout, *, disk: Disk, now: datetime, newest: str = SCHEM
     require_sqlite()
     if not layout.index.exists():
         create_index(layout.index, disk=disk)
-    index = Index(layout.index)
+    index = Index(layout.index, on_events=on_events)
     revision = schema_revision(index)
     if revision != newest:
         _upgrade(index, layout=layout, disk=disk, now=now)
@@ -186,8 +211,8 @@ def _check_pragmas(connection: Connection) -> None:
     wait=tenacity.wait_random(0.05, 0.5),
     reraise=True,
 )
-def _begin_immediate(engine: Engine) -> Connection:
-    connection = engine.connect().execution_options(begin="BEGIN IMMEDIATE")
+def _begin_immediate(engine: Engine, pen: Pen) -> Connection:
+    connection = engine.connect().execution_options(begin="BEGIN IMMEDIATE", **{PEN: pen})
     try:
         connection.begin()
     except BaseException:

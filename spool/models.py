@@ -119,6 +119,7 @@ messages = Table(
     Index("ix_messages_segment", "segment"),
     Index("ix_messages_uidl", "uidl"),
     Index("ix_messages_message_id", "message_id"),
+    Index("ix_messages_parent", "parent"),
     Index("ix_messages_replay_id", "replay_id", unique=True),
 )
 
@@ -256,12 +257,17 @@ events = Table(
     Column("queue_id", Text, nullable=False),
     Column("text", Text, nullable=False),
     Column("fields", JSON, nullable=False),
+    # Who wrote it: a stage, "run" or "command"; empty for what an earlier version wrote.
+    Column("process", Text, nullable=False, server_default=""),
+    # What must be equal for the same to be said again; null where each time is an event of its own.
+    Column("topic", Text),
     # How often the same was said, and when last; null after the first time.
     Column("count", Integer, nullable=False, server_default="1"),
     Column("last_at", Integer),
     Index("ix_events_queue_id", "queue_id"),
-    Index("ix_events_topic", "name", "account", "event"),
+    Index("ix_events_topic", "name", "account", "topic", "event"),
     Index("ix_events_at", "at"),
+    Index("ix_events_last_at", "last_at"),
     sqlite_autoincrement=True,
 )
 

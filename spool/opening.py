@@ -22,7 +22,7 @@ from spool import models
 from spool.disk import Disk
 from spool.errors import IndexLost, PermissionRefused, SpoolFailed, SpoolUnusable
 from spool.events import SpoolWarning, emit
-from spool.index import Index, open_index
+from spool.index import Index, Listener, open_index
 from spool.journal import Line, Outcome, read_journal
 from spool.layout import COMMAND_JOURNAL, Layout, Stage
 from spool.locks import INDEX, Tenure, begin_tenure, end_tenure, hold
@@ -64,8 +64,17 @@ class Spool:
         self.index.close()
 
 
-def open_spool(directory: Path, *, disk: Disk | None = None, now: Callable[[], datetime] = utc_now) -> Spool:
-    """Open the spool at `directory`, created where nothing is there yet."""
+def open_spool(
+    directory: Path,
+    *,
+    disk: Disk | None = None,
+    now: Callable[[], datetime] = utc_now,
+    on_events: Listener | None = None,
+) -> Spool:
+    """Open the spool at `directory`, created where nothing is there yet.
+
+    `on_events` hears of events that are written through it, once they are committed.
+    """
     disk = disk or Disk()
     layout = Layout(directory.absolute())
     try:
@@ -73,7 +82,7 @@ def open_spool(directory: Path, *, disk: Disk | None = None, now: Callable[[], d
         with hold(layout, INDEX, timeout=60):
             if not _has_index(layout) and _has_files(layout):
                 raise IndexLost(f"the index {layout.index} is missing or empty, but there are messages: {_REBUILD}")
-            index = open_index(layout, disk=disk, now=now())
+            index = open_index(layout, disk=disk, now=now(), on_events=on_events)
     except PermissionError as error:
         raise PermissionRefused(
             f"{error.filename or directory}: {error.strerror}; the spool must belong to its user"
@@ -86,7 +95,7 @@ def open_spool(directory: Path, *, disk: Disk | None = None, now: Callable[[], d
 @contextmanager
 def take_stage(spool: Spool, stage: Stage) -> Iterator[Tenure]:
     """Be the one process of `stage` for the length of the block; raises StageHeld, IndexLost."""
-    with hold(spool.layout, stage):
+    with hold(spool.layout, stage), spool.index.acting_as(stage):
         require_current_index(spool)
         tenure = begin_tenure(spool.index, stage, now=spool.now())
         _sync_index_names(spool)

@@ -22,7 +22,7 @@ from spool.disk import Disk
 from spool.dropped import is_message_name
 from spool.errors import IndexLost, NoSpool, PermissionRefused, SpoolFailed, SpoolUnusable
 from spool.events import Event, Level, LoggedEvent, read_events
-from spool.index import Index, require_sqlite, schema_revision
+from spool.index import Index, Listener, require_sqlite, schema_revision
 from spool.layout import Layout, Stage
 from spool.models import SCHEMA_REVISION, from_ms
 from spool.opening import Spool, utc_now
@@ -75,8 +75,17 @@ class Files:
     free_octets: int
 
 
-def open_for_reading(directory: Path, *, any_revision: bool = False, now: Callable[[], datetime] = utc_now) -> Spool:
-    """Open a spool that exists, without changing it; `any_revision`: also where the index is to be upgraded."""
+def open_for_reading(
+    directory: Path,
+    *,
+    any_revision: bool = False,
+    now: Callable[[], datetime] = utc_now,
+    on_events: Listener | None = None,
+) -> Spool:
+    """Open a spool that exists, without changing it; `any_revision`: also where the index is to be upgraded.
+
+    `on_events` hears of events that are written through it, once they are committed.
+    """
     layout = Layout(directory.absolute())
     try:
         owner = layout.root.stat().st_uid
@@ -94,7 +103,7 @@ def open_for_reading(directory: Path, *, any_revision: bool = False, now: Callab
     if not has_index:
         raise IndexLost(f"the index {layout.index} is missing or empty: run `pop3connector spool rebuild`")
     require_sqlite()
-    index = Index(layout.index)
+    index = Index(layout.index, on_events=on_events)
     revision = schema_revision(index)
     if revision != SCHEMA_REVISION and not any_revision:
         index.close()
@@ -211,11 +220,30 @@ def events(
     account: str | None = None,
     level: Level = Level.DEBUG,
     queue_id: str | None = None,
+    names: Collection[str] = (),
+    since: datetime | None = None,
+    said_again_since: datetime | None = None,
     last: int | None = None,
 ) -> Sequence[LoggedEvent]:
-    """Read the operational log; see `spool.events.read_events`."""
+    """Read the operational log; see `spool.event_log.read_events`."""
     with spool.index.read() as connection:
-        return read_events(connection, after=after, account=account, level=level, queue_id=queue_id, last=last)
+        return read_events(
+            connection,
+            after=after,
+            account=account,
+            level=level,
+            queue_id=queue_id,
+            names=names,
+            since=since,
+            said_again_since=said_again_since,
+            last=last,
+        )
+
+
+def logged_accounts(spool: Spool) -> frozenset[str]:
+    """The accounts that events are about."""
+    with spool.index.read() as connection:
+        return frozenset(connection.execute(select(models.events.c.account).distinct()).scalars()) - {""}
 
 
 def last_event(spool: Spool) -> int:

@@ -25,7 +25,7 @@ from spool.admission import BATCH_MESSAGES, BATCH_OCTETS, SEAL_OCTETS
 from spool.disk import Disk
 from spool.errors import PermissionRefused, SpoolFailed, SpoolUnusable
 from spool.fates import Fate, fate
-from spool.index import Index, create_index, require_sqlite
+from spool.index import Index, Listener, create_index, require_sqlite
 from spool.journal import Journal, Outcome
 from spool.layout import Layout, Stage
 from spool.locks import COMMANDS, INDEX, RUN, hold, hold_all_stages
@@ -51,8 +51,17 @@ class Rebuilt:
     kept: Path | None
 
 
-def rebuild(directory: Path, *, disk: Disk | None = None, now: Callable[[], datetime] = utc_now) -> Rebuilt:
-    """Rebuild the index of the spool at `directory`, which nobody uses meanwhile; raises SpoolError."""
+def rebuild(
+    directory: Path,
+    *,
+    disk: Disk | None = None,
+    now: Callable[[], datetime] = utc_now,
+    on_events: Listener | None = None,
+) -> Rebuilt:
+    """Rebuild the index of the spool at `directory`, which nobody uses meanwhile; raises SpoolError.
+
+    `on_events` hears of the events that the new index begins with.
+    """
     disk = disk or Disk()
     layout = Layout(directory.absolute())
     if not layout.journals.is_dir():
@@ -61,7 +70,7 @@ def rebuild(directory: Path, *, disk: Disk | None = None, now: Callable[[], date
     try:
         prepare(layout, disk)
         with _alone(layout):
-            return _rebuild(layout, disk, now=now)
+            return _rebuild(layout, disk, now=now, on_events=on_events)
     except PermissionError as error:
         raise PermissionRefused(f"{error.filename or directory}: {error.strerror}") from error
     except OSError as error:
@@ -74,7 +83,7 @@ def _alone(layout: Layout) -> Iterator[None]:
         yield
 
 
-def _rebuild(layout: Layout, disk: Disk, *, now: Callable[[], datetime]) -> Rebuilt:
+def _rebuild(layout: Layout, disk: Disk, *, now: Callable[[], datetime], on_events: Listener | None) -> Rebuilt:
     found = survey(layout)
     fates = _fates(found)
     _copy_doubtful(found, fates, layout=layout, disk=disk)
@@ -88,7 +97,7 @@ def _rebuild(layout: Layout, disk: Disk, *, now: Callable[[], datetime]) -> Rebu
     for directory in (layout.segments, layout.large, layout.badmail):
         disk.sync_directory(directory)
     aside = layout.rebuilt_index
-    restored = _write_index(aside, found, fates=fates, layout=layout, disk=disk, now=now)
+    restored = _write_index(aside, found, fates=fates, layout=layout, disk=disk, now=now, on_events=on_events)
     return Rebuilt(
         messages=sum(restored.states.values()),
         states=restored.states,
@@ -197,11 +206,12 @@ def _write_index(
     layout: Layout,
     disk: Disk,
     now: Callable[[], datetime],
+    on_events: Listener | None,
 ) -> Restored:
     for suffix in ("", *_WAL_SUFFIXES):
         disk.unlink(_beside(path, suffix))
     create_index(path, disk=disk)
-    index = Index(path)
+    index = Index(path, on_events=on_events)
     try:
         restored = restore(Spool(layout=layout, disk=disk, index=index, now=now), found, fates=fates)
     finally:

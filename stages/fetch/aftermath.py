@@ -46,10 +46,8 @@ def state_after(state: AccountState, poll: Poll, *, now: datetime) -> AccountSta
     return replace(state, last_error=str(poll.error), failures=state.failures + 1, refusals=refusals)
 
 
-def events_of(
-    poll: Poll, *, before: AccountState, after: AccountState, seconds: float, is_reminder_due: bool
-) -> list[Event]:
-    """What is to be told of a poll that is over; a failure that is no news only where a reminder is due."""
+def events_of(poll: Poll, *, before: AccountState, after: AccountState, seconds: float) -> list[Event]:
+    """What is to be told of a poll that is over."""
     name = poll.account.name
     events: list[Event] = []
     if poll.admitted:
@@ -67,8 +65,7 @@ def events_of(
             events.append(AccountRecovered(account=name, failures=before.failures))
         return events
     error = str(poll.error)
-    if error != before.last_error or is_reminder_due:
-        events.append(PollFailed(account=name, error=error))
+    events.append(PollFailed(account=name, error=error))
     if after.refusals == REFUSALS_THAT_TELL > before.refusals:
         next_at = timestamp(after.next_poll_at) if after.next_poll_at else "now"
         events.append(LoginsRefused(account=name, refusals=after.refusals, next_poll_at=next_at, error=error))

@@ -5,47 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import islice
 from random import Random
 
 from spool.accounts import Accounts, Login
-from spool.events import Event, Topic, last_said
+from spool.event_log import was_said
 from spool.ledger import Entry, Ledger
-from spool.opening import Spool
 from stages.fetch.custody import Custody
-from stages.fetch.events import (
-    ListingsDisagree,
-    PlainTextLogin,
-    PollFailed,
-    SessionBroke,
-    SizesWait,
-    UidlsDoubted,
-    UidlsOdd,
-    WindowBroke,
-)
+from stages.fetch.events import WindowBroke
 from stages.fetch.plan import Rules
 from stages.runner import Runtime
 from stages.settings import AccountSettings, FetchSettings
 
-_SAID_AGAIN_AFTER = timedelta(days=1)
-_ONCE_A_DAY = (
-    ListingsDisagree,
-    PlainTextLogin,
-    PollFailed,
-    SessionBroke,
-    SizesWait,
-    UidlsDoubted,
-    UidlsOdd,
-    WindowBroke,
-)
+_NO_WINDOW_FOR = timedelta(days=1)
 # Some 10 ms of the spool thread.
 _UIDLS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """The process around a session. `said` is when a topic was last spoken of that is spoken of once a day at most."""
+    """The process around a session."""
 
     runtime: Runtime
     custody: Custody
@@ -53,20 +33,18 @@ class Desk:
     ledger: Ledger
     random: Random
     has_room: Callable[[], bool]
-    said: dict[Topic, datetime] = field(default_factory=dict)
     recalling: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    def is_news(self, event: Event) -> bool:
-        """Whether the event's topic was not spoken of in the last 24 hours; it is taken as said now."""
-        if self.was_said(event):
-            return False
-        self.said[event.topic] = self.runtime.spool.now()
-        return True
+    async def has_broken_window(self, account: str) -> bool:
+        """Whether a window broke with this account in the last 24 hours, also under an earlier process."""
+        spool = self.runtime.spool
 
-    def was_said(self, event: Event) -> bool:
-        """Whether the event's topic was spoken of in the last 24 hours."""
-        before = self.said.get(event.topic)
-        return before is not None and timedelta(0) <= self.runtime.spool.now() - before < _SAID_AGAIN_AFTER
+        def ask() -> bool:
+            now = spool.now()
+            with spool.index.read() as connection:
+                return was_said(connection, WindowBroke, account=account, since=now - _NO_WINDOW_FOR, until=now)
+
+        return await self.runtime.call(ask)
 
     async def recall(self, account: str, take: Callable[[Sequence[Entry]], None]) -> None:
         """Give to `take`, in the spool thread, all that we have had of an account, UIDL by UIDL.
@@ -92,12 +70,6 @@ class Desk:
                 pass
         finally:
             await self.runtime.call(reading.close)
-
-
-def said_lately(spool: Spool) -> dict[Topic, datetime]:
-    """What was said, by earlier processes too, of all that is said once a day at most."""
-    with spool.index.read() as connection:
-        return dict(last_said(connection, _ONCE_A_DAY, since=spool.now() - _SAID_AGAIN_AFTER))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

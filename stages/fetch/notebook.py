@@ -92,8 +92,7 @@ class Notebook:
         if plan.doubt:
             state = replace(state, doubt_round=plan.round, rounds=plan.round)
             self.memory = replace(self.memory, state=state)
-        doubted = [UidlsDoubted(account=name, reason=plan.doubt)] if plan.doubt else []
-        events = [event for event in doubted if desk.is_news(event)]
+        events = [UidlsDoubted(account=name, reason=plan.doubt)] if plan.doubt else []
         reports = [self._oversize(left) for left in plan.reported]
 
         def write() -> None:

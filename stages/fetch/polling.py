@@ -19,7 +19,6 @@ from spool.route import Route
 from stages.errors import PeerBroke, PeerSaidNo, TryLater
 from stages.fetch.aftermath import events_of, next_poll_at, state_after
 from stages.fetch.desk import Desk, Order
-from stages.fetch.events import PollFailed
 from stages.fetch.limits import DiskRoom, has_answered, limit_of
 from stages.fetch.pacing import Hosts, is_due
 from stages.fetch.plan import Limit, Rules
@@ -235,14 +234,13 @@ class Polling:
         """Note what came of a poll, and when the next one is due."""
         name, now = poll.account.name, self._runtime.spool.now()
         seconds = asyncio.get_running_loop().time() - poll.began_at
-        is_reminder_due = poll.error is not None and self._desk.is_news(PollFailed(account=name, error=""))
 
         def note() -> datetime:
             before = self._desk.accounts.states().get(name) or AccountState(name=name)
             after = state_after(before, poll, now=now)
             next_at = now if is_cut else self._next_poll_at(poll, after, now=now)
             after = replace(after, next_poll_at=next_at)
-            events = events_of(poll, before=before, after=after, seconds=seconds, is_reminder_due=is_reminder_due)
+            events = events_of(poll, before=before, after=after, seconds=seconds)
             self._desk.accounts.save(after, events)
             return next_at
 

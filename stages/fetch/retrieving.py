@@ -23,7 +23,7 @@ from spool.queue_id import new_queue_id
 from spool.safe_text import safe_text
 from spool.segments import LARGE_OCTETS
 from stages.fetch.desk import Desk, Order
-from stages.fetch.events import RetrievalRefused, SizesInexact, UidlReused
+from stages.fetch.events import SizesInexact, UidlReused
 from stages.fetch.had import Had
 from stages.fetch.incoming import Incoming
 from stages.fetch.limits import DiskNearlyFull
@@ -49,6 +49,8 @@ from stages.pop3.retrieval import (
 
 SESSION_OCTETS = 256 * 1024 * 1024
 SENTINELS = 1024
+# As many refused messages are named in an event.
+NAMED_AT_MOST = 20
 LOOK_AHEAD = 64
 
 
@@ -57,8 +59,9 @@ class Tally:
     """What a session has come to so far.
 
     `receipts` are those asked for, by number; `known` are numbers of messages that were compared and may be deleted.
-    `unasked` counts what had no answer, `unsure` names what may be new or may be what vanished, `doubted` came, was not
-    believed to be what was asked for, and stays. `sizes_exact` is False once a size in LIST was wrong.
+    `unasked` counts what had no answer, `refused` what was not given, the first few of it beside what the server said;
+    `unsure` names what may be new or may be what vanished, `doubted` came, was not believed to be what was asked for, and
+    stays. `sizes_exact` is False once a size in LIST was wrong.
     """
 
     receipts: dict[int, asyncio.Future[Receipt]] = field(default_factory=dict)
@@ -71,6 +74,7 @@ class Tally:
     mended: list[Left] = field(default_factory=list)
     unasked: int = 0
     refused: int = 0
+    first_refused: list[tuple[Listed, str]] = field(default_factory=list)
     doubted: list[tuple[Listed, str]] = field(default_factory=list)
     in_hand: Listed | None = None
     sizes_exact: bool | None = None
@@ -325,11 +329,8 @@ class Retrieving:
 
     def _refused(self, message: Listed, reply: str) -> None:
         self.tally.refused += 1
-        self.tally.events.append(
-            RetrievalRefused(
-                account=self._order.account.name, number=message.number, uidl=message.uidl.encoded, reply=reply
-            )
-        )
+        if len(self.tally.first_refused) < NAMED_AT_MOST:
+            self.tally.first_refused.append((message, reply))
 
     def _may_come_later(self, message: Listed, incoming: Incoming) -> bool:
         """Whether others should show first what sizes are worth: this one came short, and nobody knows yet."""

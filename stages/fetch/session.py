@@ -32,6 +32,7 @@ from stages.fetch.events import (
     ListingsDisagree,
     MailWasThere,
     PlainTextLogin,
+    RetrievalRefused,
     SessionBroke,
     SizesWait,
     UidlsOdd,
@@ -86,6 +87,7 @@ class Session:
         self._contents = Contents()
         self._tally = Tally()
         self._put_last = 0
+        self._is_one_by_one = order.one_by_one
         self._is_windowed = False
         self._remaining: int | None = None
         self._expected: int | None = None
@@ -119,10 +121,11 @@ class Session:
             if self._login.skips_capabilities and not (before and before.skips_capabilities):
                 self._events.append(CapabilitiesSkipped(account=account.name))
             if not client.is_tls:
-                self._tell_once_a_day(PlainTextLogin(account=account.name, host=account.host))
+                self._events.append(PlainTextLogin(account=account.name, host=account.host))
             await self._transact(client)
 
     async def _transact(self, client: Pop3Client) -> None:
+        self._is_one_by_one = self._order.one_by_one or await self._desk.has_broken_window(self._account.name)
         listing = await self._list(client)
         if self._order.adopts:
             await self._adopt(client, listing)
@@ -150,14 +153,10 @@ class Session:
         uidls = await client.uidl() if sizes or told else {}
         name, named = self._account.name, sizes if uidls is None else uidls
         if not told == len(sizes) == len(named):
-            self._tell_once_a_day(ListingsDisagree(account=name, told=told, listed=len(sizes), named=len(named)))
+            self._events.append(ListingsDisagree(account=name, told=told, listed=len(sizes), named=len(named)))
         if what := await oddity(sizes.keys(), uidls):
-            self._tell_once_a_day(UidlsOdd(account=name, what=what))
+            self._events.append(UidlsOdd(account=name, what=what))
         return await listed(sizes, uidls or {})
-
-    def _tell_once_a_day(self, event: Event) -> None:
-        if self._desk.is_news(event):
-            self._events.append(event)
 
     async def _adopt(self, client: Pop3Client, listing: Sequence[Listed]) -> None:
         """Mark what the maildrop holds as had, and touch nothing."""
@@ -187,7 +186,7 @@ class Session:
         # In a thread: a listing may have 100,000 lines, and other sessions go on.
         self._plan = await asyncio.to_thread(decide, facts)
         if self._plan.waiting:
-            self._tell_once_a_day(SizesWait(account=self._account.name, messages=self._plan.waiting))
+            self._events.append(SizesWait(account=self._account.name, messages=self._plan.waiting))
         if rules.keeps_any and listing and memory.state.listed_messages is None and not facts.has_entries:
             self._events.append(MailWasThere(account=self._account.name, messages=len(listing)))
         await self._notebook.note_plan(self._plan)
@@ -217,10 +216,6 @@ class Session:
             else:
                 undecided.append(replace(wanted, step=Step.COMPARE))
         return undecided
-
-    @property
-    def _is_one_by_one(self) -> bool:
-        return self._order.one_by_one or self._desk.was_said(WindowBroke(account=self._account.name, error=""))
 
     def _is_over(self) -> bool:
         return self._desk.runtime.stopping.is_set() or asyncio.get_running_loop().time() >= self._order.ask_until
@@ -252,9 +247,10 @@ class Session:
         if fell_out:
             self._events.append(FellOutOfStep(account=self._account.name, error=str(error)))
         elif in_hand and self._is_windowed:
-            self._tell_once_a_day(WindowBroke(account=self._account.name, error=str(error)))
+            self._events.append(WindowBroke(account=self._account.name, error=str(error)))
         elif error and not in_hand and self._listing is not None:
-            self._tell_once_a_day(SessionBroke(account=self._account.name, error=str(error)))
+            self._events.append(SessionBroke(account=self._account.name, error=str(error)))
+        self._tell_of_refusals()
         # In a window nobody knows which message it was: one by one it will be found.
         broke = None if self._is_windowed else in_hand
         # Also after an error: the next session must find in the ledger what this one admitted.
@@ -290,6 +286,17 @@ class Session:
             adopted=self._adopted,
             login=self._login,
         )
+
+    def _tell_of_refusals(self) -> None:
+        """One event for all messages that were not given: a server may give none of ten thousand."""
+        tally = self._tally
+        if tally.refused:
+            named = [one.uidl.encoded or f"number {one.number}" for one, _ in tally.first_refused]
+            more = ["..."] if tally.refused > len(named) else []
+            reply = tally.first_refused[0][1]
+            uidls = ", ".join([*named, *more])
+            refused = RetrievalRefused(account=self._account.name, messages=tally.refused, uidls=uidls, reply=reply)
+            self._events.append(refused)
 
     def _unnamed_deletions(self, receipts: Mapping[int, Receipt]) -> Deletions:
         """What DELE was sent for and has no UIDL that a later listing could fail to show."""

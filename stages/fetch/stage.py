@@ -20,7 +20,7 @@ from spool.recovery import recover
 from spool.retention import collect, compact, prune
 from spool.staging import open_journal
 from stages.fetch.custody import Custody
-from stages.fetch.desk import Desk, said_lately
+from stages.fetch.desk import Desk
 from stages.fetch.events import CustodyFailed
 from stages.fetch.limits import DiskRoom
 from stages.fetch.polling import Polling
@@ -57,7 +57,6 @@ class FetchStage:
             ledger=Ledger(runtime.spool, journal),
             random=Random(),
             has_room=lambda: room.has_room,
-            said=await runtime.call(lambda: said_lately(runtime.spool)),
         )
         try:
             async with asyncio.TaskGroup() as group:

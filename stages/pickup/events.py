@@ -18,7 +18,10 @@ class TakenFromPickup(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftInPickup(Event):
-    """A file in Pickup is not taken, and stays there until somebody does what the event says."""
+    """A file in Pickup is not taken, and stays there.
+
+    Do what the line says, or move the file away.
+    """
 
     level: ClassVar[Level] = Level.WARNING
     says: ClassVar[str] = "{file} is not taken: {why}"
@@ -28,7 +31,10 @@ class LeftInPickup(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PickupUnreadable(Event):
-    """The disk could not read a file that was dropped into Pickup; it was set aside."""
+    """The disk could not read a file that was dropped into Pickup; it was set aside.
+
+    Check the disk; the file is where the line says, below the spool directory.
+    """
 
     level: ClassVar[Level] = Level.ERROR
     says: ClassVar[str] = "Pickup/{file} cannot be read ({error}): it is now {where}"

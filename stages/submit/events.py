@@ -10,9 +10,13 @@ from spool.events import Event, Level
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteClosed(Event):
-    """The relay cannot be used: nothing is sent and no message is charged until a probe succeeds."""
+    """The relay cannot be used: nothing is sent and no message is charged until a probe succeeds.
+
+    Do what the line says; `pop3connector check --connect` tries the relay. Nothing is lost or bounced meanwhile.
+    """
 
     level: ClassVar[Level] = Level.ERROR
+    ended_by: ClassVar[str] = "RouteOpened"
     says: ClassVar[str] = "the relay cannot be used: {reason}"
     reason: str
 
@@ -26,17 +30,24 @@ class RouteOpened(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FewerConnections(Event):
-    """The relay refuses one more connection while others work; submit makes do with those for a while."""
+    """The relay refuses one more connection while others work; submit makes do with those for a while.
+
+    Nothing, or set `smtp.connections` to what the relay allows.
+    """
 
     level: ClassVar[Level] = Level.WARNING
     says: ClassVar[str] = "the relay refuses a further connection beside {connections}: {reason}"
+    figures: ClassVar[frozenset[str]] = frozenset({"connections"})
     connections: int
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusalsInARow(Event):
-    """The relay refuses one message after the other and accepts none: a mistake in its set-up or in ours is likely."""
+    """The relay refuses one message after the other and accepts none: a mistake in its set-up or in ours is likely.
+
+    Look at the replies in `badmail ls` and at the relay's own rules; then `badmail replay --all` sends them again.
+    """
 
     level: ClassVar[Level] = Level.CRITICAL
     says: ClassVar[str] = "{refusals} messages in a row refused, the last: {reason}"
@@ -46,7 +57,10 @@ class RefusalsInARow(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmittedWithNullPath(Event):
-    """The relay refused the reverse-path; as configured the message is submitted with the null one."""
+    """The relay refused the reverse-path; as configured the message is submitted with the null one.
+
+    Nothing; `invalid_return_path = "badmail"` would refuse such messages instead.
+    """
 
     level: ClassVar[Level] = Level.WARNING
     says: ClassVar[str] = "the relay refuses the reverse-path <{reverse_path}>, submitted with <>: {reason}"
@@ -66,7 +80,10 @@ class SummarySubmitted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SummaryFailed(Event):
-    """The relay did not accept the summary of Badmail; it is tried again in a day, and what it tells stays new."""
+    """The relay did not accept the summary of Badmail; it is tried again in a day, and what it tells stays new.
+
+    Check that the relay accepts mail to `submit.notify`.
+    """
 
     level: ClassVar[Level] = Level.WARNING
     says: ClassVar[str] = "{recipient} could not be told what is in Badmail: {reason}"

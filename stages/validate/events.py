@@ -10,9 +10,10 @@ from spool.events import Event, Level
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReversePathReplaced(Event):
-    """The reverse-path could not be repaired: another one takes its place, as `invalid_return_path` says.
+    """The reverse-path could not be repaired: the null path, or what the next header gives, takes its place, as
+    `invalid_return_path` says.
 
-    That is the null path, or what the next header gives.
+    Nothing; `invalid_return_path = "badmail"` would refuse such messages instead.
     """
 
     level: ClassVar[Level] = Level.WARNING
@@ -23,7 +24,10 @@ class ReversePathReplaced(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExaminationFailed(Event):
-    """A fault of this program met a message; it is in Badmail, whole, and the others go on. Please report it."""
+    """A fault of this program met a message; it is in Badmail, whole, and the others go on.
+
+    Please report it, with what `events --json` shows; the next version can `badmail replay` the message.
+    """
 
     level: ClassVar[Level] = Level.ERROR
     says: ClassVar[str] = "could not be examined: {error}"

@@ -187,7 +187,7 @@ RETRIEVALS = {
         limit_octets=2_000_000,
         events={"FellOutOfStep": 1, "MessageBroke": 3, "PollFailed": 1},
     ),
-    "empty": Lie(session=EmptyRetrievals, events={"RetrievalRefused": 3}),
+    "empty": Lie(session=EmptyRetrievals, events={"RetrievalRefused": 1}),
     "a reply that nobody asked for behind it": Lie(session=UnaskedReplies, events={"FellOutOfStep": 1, **STRAY}),
     "a reply that nobody asked for, one by one": Lie(session=UnaskedReplies, manners=PLAIN, events=STRAY),
     "a line that nobody asked for behind it": Lie(session=StrayLines, events={"FellOutOfStep": 1, **STRAY}),
