@@ -11,6 +11,7 @@ from typing import assert_never
 
 from pipeline.endings import report
 from pipeline.exit_codes import ExitCode
+from pipeline.mirroring import mirror
 from spool.layout import Layout, Stage
 from spool.opening import utc_now
 from stages.runner import Mode, StageWork, run_stage
@@ -61,7 +62,10 @@ def run_stage_process(
 ) -> ExitCode:
     """Run a stage until its work ends; for `lifeline` see `stages.runner.run_stage`."""
     try:
-        outcome = run_stage(stage, make_work(stage), settings=settings, mode=mode, lifeline=lifeline)
+        with mirror(settings.log) as listener:
+            outcome = run_stage(
+                stage, make_work(stage), settings=settings, mode=mode, lifeline=lifeline, on_events=listener
+            )
     except Exception as error:  # noqa: BLE001 - the end of a process: every error becomes its line and its code
         return report(error, name=stage, layout=Layout(settings.spool.directory), now=utc_now())
     return ExitCode.OK if outcome.is_complete or mode is Mode.RUN else ExitCode.TEMPORARY

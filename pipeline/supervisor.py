@@ -15,9 +15,11 @@ from pipeline.children import Children, Death, StageMain
 from pipeline.endings import line_of, say
 from pipeline.events import StageDied, StageRestarted
 from pipeline.exit_codes import ExitCode
+from pipeline.mirroring import mirror
 from pipeline.process import run_stage_process
 from pipeline.scheduling import GiveUp, History, StartAgain, after_death, how_it_ended
 from spool.errors import SpoolError
+from spool.event_log import SUPERVISOR
 from spool.events import Event, emit
 from spool.layout import Stage
 from spool.locks import RUN, hold, hold_all_stages
@@ -49,12 +51,13 @@ def supervise(settings: Settings, *, main: StageMain = run_stage_process) -> int
 def note(settings: Settings, *events: Event) -> None:
     """Write events of the supervisor; a spool that takes none must not keep mail from moving."""
     try:
-        spool = open_spool(settings.spool.directory)
-        try:
-            with spool.index.write() as connection:
-                emit(connection, events, now=spool.now())
-        finally:
-            spool.close()
+        with mirror(settings.log) as listener:
+            spool = open_spool(settings.spool.directory, on_events=listener)
+            try:
+                with spool.index.acting_as(SUPERVISOR), spool.index.write() as connection:
+                    emit(connection, events, now=spool.now())
+            finally:
+                spool.close()
     except SpoolError as error:
         say("; ".join([*(event.text for event in events), f"not noted: {line_of(error)}"]))
 

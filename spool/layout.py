@@ -98,8 +98,13 @@ class Layout:
 
     @property
     def logs(self) -> Path:
-        """What went wrong inside the program."""
+        """What went wrong inside the program, and mirrored events."""
         return self.root / "logs"
+
+    @property
+    def event_lines(self) -> Path:
+        """Events as lines of JSON, where `log.mirror` is `"file"` and names no other file."""
+        return self.logs / "events.jsonl"
 
     @property
     def directories(self) -> tuple[Path, ...]:

@@ -52,6 +52,7 @@ class Message:
     recipients: tuple[str, ...]
     accepted: tuple[Mapping[str, object], ...]
     subject: str
+    message_id: str
     needs: Needs
     reason: Reason | None
     fetched_at: datetime
@@ -117,6 +118,7 @@ _EMPTY: Mapping[str, object] = {
     "sender": None,
     "accepted": [],
     "subject": "",
+    "message_id": "",
     "eightbit": False,
     "smtputf8": False,
     "overlong_line_octets": 0,
@@ -200,6 +202,7 @@ def to_message(row: Row[tuple[object, ...]], layout: Layout) -> Message:
         recipients=tuple(row.recipients),
         accepted=tuple(row.accepted),
         subject=row.subject,
+        message_id=row.message_id,
         needs=Needs(
             eightbit=row.eightbit,
             smtputf8=row.smtputf8,

@@ -218,6 +218,7 @@ def _enter_child(connection: Connection, settled: Settlement, *, now: datetime) 
         "sha256": message.sha256,
         "sender": message.sender,
         "subject": message.subject,
+        "message_id": message.message_id,
         "parent": message.queue_id,
     }
     recipients = [answer.recipient for answer in refused]

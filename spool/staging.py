@@ -37,6 +37,7 @@ class Passed:
     recipients: tuple[str, ...]
     subject: str
     needs: Needs
+    message_id: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,7 @@ class Rejected:
     reason: Reason
     recipients: tuple[str, ...]
     subject: str
+    message_id: str = ""
     sender: str | None = None
 
 
@@ -147,12 +149,13 @@ class Staging:
         event: Event
         trigger: Trigger
         match finding:
-            case Passed(sender=sender, recipients=recipients, subject=subject, needs=needs):
+            case Passed(sender=sender, recipients=recipients, needs=needs):
                 trigger = Trigger.VALIDATED
                 values = {
                     "sender": sender,
                     "recipients": list(recipients),
-                    "subject": subject,
+                    "subject": finding.subject,
+                    "message_id": finding.message_id,
                     "eightbit": needs.eightbit,
                     "smtputf8": needs.smtputf8,
                     "overlong_line_octets": needs.overlong_line_octets,
@@ -160,12 +163,13 @@ class Staging:
                     "queued_clock": queued_clock,
                 }
                 event = Validated(queue_id=message.queue_id, account=message.account, sender=sender)
-            case Rejected(reason=reason, recipients=recipients, subject=subject, sender=sender_found):
+            case Rejected(reason=reason, recipients=recipients, sender=sender_found):
                 trigger = Trigger.REFUSED
                 values = {
                     "sender": sender_found,
                     "recipients": list(recipients),
-                    "subject": subject,
+                    "subject": finding.subject,
+                    "message_id": finding.message_id,
                     "reason": reason_json(reason),
                 }
                 event = Refused(queue_id=message.queue_id, account=message.account, reason=str(reason))
@@ -186,6 +190,7 @@ class Staging:
                     reason=reason,
                     recipients=message.recipients,
                     subject=message.subject,
+                    message_id=message.message_id,
                     sender=message.sender,
                 )
                 for message, reason in unfinished_moves(self._spool, State.STAGED)

@@ -23,6 +23,7 @@ from typing import Protocol, TypeVar
 
 from spool.doorbell import Doorbell, ring
 from spool.events import Event, emit
+from spool.index import Listener
 from spool.layout import Stage
 from spool.locks import Tenure
 from spool.opening import Spool, open_spool, take_stage
@@ -130,14 +131,20 @@ class Runtime:
 
 
 def run_stage(
-    stage: Stage, work: StageWork, *, settings: Settings, mode: Mode = Mode.RUN, lifeline: int | None = None
+    stage: Stage,
+    work: StageWork,
+    *,
+    settings: Settings,
+    mode: Mode = Mode.RUN,
+    lifeline: int | None = None,
+    on_events: Listener | None = None,
 ) -> Outcome:
     """Be the process of `stage` until its work ends.
 
-    `lifeline` is a descriptor that reads as ended when the supervisor is gone. Raises StageHeld, SpoolError and what
-    `work` raises.
+    `lifeline` is a descriptor that reads as ended when the supervisor is gone; `on_events` hears of what is written.
+    Raises StageHeld, SpoolError and what `work` raises.
     """
-    spool = open_spool(settings.spool.directory)
+    spool = open_spool(settings.spool.directory, on_events=on_events)
 
     async def run(tenure: Tenure) -> Outcome:
         runtime = Runtime(settings, spool, tenure=tenure, mode=mode)

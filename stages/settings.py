@@ -92,6 +92,15 @@ class Ambiguous(StrEnum):
     HOLD = "hold"
 
 
+class Mirror(StrEnum):
+    """Where events are told besides the index."""
+
+    NONE = "none"
+    JOURNALD = "journald"
+    SYSLOG = "syslog"
+    FILE = "file"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpoolSettings:
     """The place of the spool, and what it may cost."""
@@ -174,6 +183,14 @@ class PickupSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogSettings:
+    """Where events are mirrored: `path` is the file, or the socket that is listened to; moot without a mirror."""
+
+    mirror: Mirror
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OAuth2Client:
     """An application that the provider knows, and how it gets access tokens; they are kept below `spool`.
 
@@ -236,4 +253,5 @@ class Settings:
     validate: ValidateSettings
     submit: SubmitSettings
     pickup: PickupSettings
+    log: LogSettings
     accounts: tuple[AccountSettings, ...]

@@ -31,13 +31,16 @@ class Invocation:
     @contextmanager
     def reading(self) -> Iterator[Spool]:
         """Open the spool to look at it; raises SpoolError."""
+        from pipeline.mirroring import mirror  # noqa: PLC0415 - as above
         from spool.queries import open_for_reading  # noqa: PLC0415 - as above
 
-        spool = open_for_reading(self.settings().spool.directory)
-        try:
-            yield spool
-        finally:
-            spool.close()
+        settings = self.settings()
+        with mirror(settings.log) as listener:
+            spool = open_for_reading(settings.spool.directory, on_events=listener)
+            try:
+                yield spool
+            finally:
+                spool.close()
 
 
 def invocation_of(context: typer.Context) -> Invocation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipeline.cli.output import print_json, shown
 from pipeline.exit_codes import ExitCode
+from pipeline.mirroring import mirror
 from spool.index import schema_revision
 from spool.layout import Layout
 from spool.locks import RUN, hold, hold_all_stages
@@ -31,7 +32,8 @@ def rebuild_index(settings: Settings) -> None:
     """Make the index anew from the files; raises StageHeld while a stage runs."""
     from spool.rebuild import rebuild  # noqa: PLC0415 - as above
 
-    found = rebuild(settings.spool.directory)
+    with mirror(settings.log) as listener:
+        found = rebuild(settings.spool.directory, on_events=listener)
     for problem in found.problems:
         print(shown(problem))
     kept = f"; the old one is {found.kept}" if found.kept else ""

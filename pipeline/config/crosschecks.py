@@ -7,6 +7,7 @@ single keys and not after them. Where a key has a wrong type they say nothing: t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from pipeline.config import grammar
@@ -30,6 +31,7 @@ def crosscheck(raw: Raw, base: Path) -> list[Problem]:
         *_certificates(raw),
         *_repeated_names(raw),
         *_repeated_mailboxes(raw),
+        *_mirror(raw, base),
         *_files(raw, base),
     ]
 
@@ -145,6 +147,20 @@ def _repeated(raw: Raw, key: Callable[[Raw], object]) -> Iterator[tuple[int, int
             first = seen.setdefault(value, number)
             if first != number:
                 yield number, first
+
+
+def _mirror(raw: Raw, base: Path) -> Iterator[Problem]:
+    log = _table(raw, "log")
+    name = log.get("file")
+    if name is None:
+        return
+    if log.get("mirror", "none") in {"none", "journald", "syslog"}:
+        yield Problem(path=("log", "file"), text='is given without mirror = "file"')
+    elif isinstance(name, str) and name and name.isprintable() and (directory := (base / name).parent) != base:
+        # Whoever asks may not see it; then a stage that cannot write there says so.
+        with suppress(PermissionError):
+            if not directory.is_dir():
+                yield Problem(path=("log", "file"), text=f"there is no directory {directory}")
 
 
 def _files(raw: Raw, base: Path) -> Iterator[Problem]:

@@ -19,6 +19,7 @@ from stages.settings import (
     BareNewlines,
     Grant,
     InvalidReversePath,
+    Mirror,
     Oversize,
     RelayProtocol,
     TlsMode,
@@ -67,6 +68,7 @@ MinVersion = Annotated[TlsVersion, PlainValidator(grammar.choice(TlsVersion))]
 Tls = Annotated[TlsMode, PlainValidator(grammar.choice(TlsMode))]
 Auth = Annotated[AuthMethod, PlainValidator(grammar.choice(AuthMethod))]
 RelayAuth = Annotated[AuthMethod, PlainValidator(grammar.choice(AuthMethod, without=WAYS_OF_POP3))]
+MirrorWord = Annotated[Mirror, PlainValidator(grammar.choice(Mirror))]
 OversizeRule = Annotated[Oversize, PlainValidator(grammar.choice(Oversize))]
 ProtocolWord = Annotated[RelayProtocol, PlainValidator(grammar.choice(RelayProtocol))]
 AmbiguousRule = Annotated[Ambiguous, PlainValidator(grammar.choice(Ambiguous))]
@@ -88,7 +90,7 @@ class SpoolTable(Table):
     min_free_space: Size = grammar.size("256MB")
     """Below it fetch stops, and says so; submit goes on."""
     history: Duration = grammar.duration("30d")
-    """How long finished messages are still listed."""
+    """How long finished messages are still listed, and events kept; those of a message as long as it is."""
 
 
 class WithPassword(Table):
@@ -256,6 +258,16 @@ class PickupTable(Table):
     """The only domains that a pickup file may be sent to; empty: those of the accounts' `deliver_to`."""
 
 
+class LogTable(Table):
+    """`[log]`."""
+
+    mirror: MirrorWord = Mirror.NONE
+    """Where events are told besides `pop3connector events`: `"journald"`, `"syslog"`, `"file"` or nowhere, `"none"`."""
+    file: Text | None = None
+    """With `"file"`: where the lines go, each as [`events --json`](json.md#events) prints it. It is rotated at 10 MiB;
+    `.1` to `.4` are kept. Default: `logs/events.jsonl` in the spool."""
+
+
 class AccountTable(WithTls, WithPassword):
     """One `[[accounts]]`."""
 
@@ -293,4 +305,5 @@ class Configuration(Table):
     validate_: ValidateTable = Field(default=ValidateTable(), alias="validate")
     submit: SubmitTable = SubmitTable()
     pickup: PickupTable = PickupTable()
+    log: LogTable = LogTable()
     accounts: list[AccountTable] = []

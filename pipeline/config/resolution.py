@@ -6,11 +6,14 @@ from pathlib import Path
 
 from pipeline.config.grammar import is_loopback
 from pipeline.config.models import AccountTable, Configuration, PickupTable, SmtpTable, Table, WithTls
+from spool.layout import Layout
 from stages.passwords import PasswordCommand, PasswordCredential, PasswordFile, PasswordSource, PasswordVariable
 from stages.secret import Secret
 from stages.settings import (
     AccountSettings,
     FetchSettings,
+    LogSettings,
+    Mirror,
     OAuth2Client,
     PickupSettings,
     Settings,
@@ -23,6 +26,10 @@ from stages.settings import (
     ValidateSettings,
 )
 from stages.trust import Trust
+
+# systemd-journald(8); the socket of syslog(3).
+JOURNALD_SOCKET = Path("/run/systemd/journal/socket")
+SYSLOG_SOCKET = Path("/dev/log")
 
 
 def resolve(file: Configuration, base: Path) -> Settings:
@@ -58,6 +65,7 @@ def resolve(file: Configuration, base: Path) -> Settings:
             notify=file.submit.notify,
         ),
         pickup=_pickup(file.pickup, file.accounts),
+        log=LogSettings(mirror=file.log.mirror, path=_mirror_path(file, base)),
         accounts=tuple(_account(account, file, sources=sources, base=base) for account in file.accounts),
     )
 
@@ -119,6 +127,16 @@ def _pickup(table: PickupTable, accounts: list[AccountTable]) -> PickupSettings:
         owner_uids=table.owners,
         accept_domains=frozenset(table.accept_domains or own),
     )
+
+
+def _mirror_path(file: Configuration, base: Path) -> Path:
+    match file.log.mirror:
+        case Mirror.JOURNALD:
+            return JOURNALD_SOCKET
+        case Mirror.SYSLOG:
+            return SYSLOG_SOCKET
+        case _:
+            return _absolute(file.log.file, base) or Layout(base / file.spool.directory).event_lines
 
 
 def _account(table: AccountTable, file: Configuration, *, sources: _Sources, base: Path) -> AccountSettings:

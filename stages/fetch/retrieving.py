@@ -60,8 +60,8 @@ class Tally:
 
     `receipts` are those asked for, by number; `known` are numbers of messages that were compared and may be deleted.
     `unasked` counts what had no answer, `refused` what was not given, the first few of it beside what the server said;
-    `unsure` names what may be new or may be what vanished, `doubted` came, was not believed to be what was asked for, and
-    stays. `sizes_exact` is False once a size in LIST was wrong.
+    `unsure` names what may be new or may be what vanished; `doubted` came, was not believed to be what was asked for,
+    and stays. `sizes_exact` is False once a size in LIST was wrong.
     """
 
     receipts: dict[int, asyncio.Future[Receipt]] = field(default_factory=dict)

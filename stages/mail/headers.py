@@ -22,6 +22,8 @@ ENVELOPE_FIELDS = frozenset(
 )
 
 _MAX_SUBJECT_OCTETS = 2_048
+# RFC 5322 section 2.1.1: a line has 998 octets at most, and a Message-ID cannot be folded inside.
+_MAX_MESSAGE_ID_OCTETS = 998
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # RFC 5322 section 2.2: a name is printable ASCII but the colon; section 4.5 allows white space before the colon.
 _NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
@@ -109,6 +111,19 @@ def subject(header: Header) -> str:
     if field is None:
         return ""
     return safe_text(_decoded_words(field.value[:_MAX_SUBJECT_OCTETS]).encode("utf-8", "surrogateescape"))
+
+
+def message_id(header: Header) -> str:
+    """The Message-ID without its brackets (RFC 5322 section 3.6.4), safe to print, bounded; empty where there is none.
+
+    What stands between the first brackets counts; where there are none, as old senders have it, the whole value does.
+    """
+    field = header.first(b"message-id")
+    if field is None:
+        return ""
+    value = field.value[:_MAX_MESSAGE_ID_OCTETS]
+    bracketed = value.partition(b"<")[2].partition(b">")[0]
+    return safe_text((bracketed or value).strip())
 
 
 class _Lines:

@@ -19,7 +19,7 @@ from spool.events import Event
 from spool.opening import Spool
 from spool.rows import Message
 from spool.staging import Passed, Rejected
-from stages.mail.headers import MAX_HEADER_OCTETS, Header, scan, subject
+from stages.mail.headers import MAX_HEADER_OCTETS, Header, message_id, scan, subject
 from stages.mail.received import Hop
 from stages.settings import AccountSettings, BareNewlines, InvalidReversePath, ValidateSettings
 from stages.validate.checks import Content, ContentScan, loop_reason, needs
@@ -95,6 +95,7 @@ def rejected(
         reason=reason,
         recipients=recipients or message.recipients,
         subject=subject(header) if header else message.subject,
+        message_id=message_id(header) if header else message.message_id,
         sender=message.sender,
     )
 
@@ -131,6 +132,7 @@ def _passed(
         sender=sender,
         recipients=recipients,
         subject=subject(header),
+        message_id=message_id(header),
         needs=needs(content, addresses=[sender, *recipients]),
     )
     return Examined(finding=passed, events=events)

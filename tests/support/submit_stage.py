@@ -130,6 +130,7 @@ def claim(*recipients: str, breaks: Mapping[str, int] | None = None, octets: int
         recipients=recipients or ("sales@corp.example",),
         accepted=(),
         subject="",
+        message_id="",
         needs=Needs(),
         reason=None,
         fetched_at=START,
