@@ -155,7 +155,7 @@ class Accounts:
         """What stays at the provider for this account."""
         with self._spool.index.read() as connection:
             return [
-                _left(row) for row in connection.execute(select(models.left).where(models.left.c.account == account))
+                to_left(row) for row in connection.execute(select(models.left).where(models.left.c.account == account))
             ]
 
     def left_by_account(self) -> Mapping[str, Sequence[Left]]:
@@ -163,7 +163,7 @@ class Accounts:
         found: dict[str, list[Left]] = defaultdict(list)
         with self._spool.index.read() as connection:
             for row in connection.execute(select(models.left).order_by(models.left.c.octets.desc())):
-                found[row.account].append(_left(row))
+                found[row.account].append(to_left(row))
         return found
 
     def leave(self, account: str, messages: Iterable[Left], *, events: Iterable[Event] = ()) -> None:
@@ -262,7 +262,8 @@ def _login_columns(login: Login | None) -> dict[str, object]:
     }
 
 
-def _left(row: Row[tuple[object, ...]]) -> Left:
+def to_left(row: Row[tuple[object, ...]]) -> Left:
+    """A row of what stays at the provider as a value."""
     return Left(
         uidl=Uidl.parse(row.uidl),
         octets=row.octets,

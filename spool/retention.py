@@ -79,7 +79,10 @@ def finish_collection(spool: Spool, stage: Stage) -> None:
 
 
 def prune(spool: Spool, *, history: timedelta) -> None:
-    """Drop rows of finished messages, events and vanished ledger entries that are older than is kept."""
+    """Drop rows of finished messages, events and vanished ledger entries that are older than is kept.
+
+    The events of a message stay as long as its row: its life is told from its beginning.
+    """
     messages, ledger, events = models.messages, models.ledger, models.events
     limit = to_ms(spool.now() - history)
     with spool.index.write() as connection:
@@ -89,7 +92,8 @@ def prune(spool: Spool, *, history: timedelta) -> None:
             )
         )
         connection.execute(delete(ledger).where(ledger.c.gone_at < to_ms(spool.now() - LEDGER_KEPT)))
-        connection.execute(delete(events).where(events.c.at < limit))
+        has_row = events.c.queue_id.in_(select(messages.c.queue_id))
+        connection.execute(delete(events).where(events.c.at < limit, ~has_row))
 
 
 def compact(spool: Spool, journal: Journal, *, owner: str) -> None:

@@ -127,20 +127,38 @@ def status(context: typer.Context, *, json: AsJson = False) -> None:
         overview.show_status(spool, invocation.settings(), json=json)
 
 
-@app.command(epilog=examples("events --level warning", "events --account sales-isp --json"))
+@app.command(
+    epilog=examples(
+        "events --level warning",
+        "events --account sales-isp --since 2h --json",
+        "events --type PollFailed --type RouteClosed --limit 10",
+    )
+)
 def events(
     context: typer.Context,
     *,
     follow: Annotated[bool, typer.Option("--follow", help="Go on with what happens from now on.")] = False,
-    account: Annotated[str | None, typer.Option("--account", help="Only this account.")] = None,
+    account: Annotated[
+        str | None, typer.Option("--account", metavar="ACCOUNT", help="Only those about this account.")
+    ] = None,
     level: Annotated[LevelWord, typer.Option("--level", help="Only this level and worse.")] = LevelWord.INFO,
+    types: Annotated[
+        list[str] | None, typer.Option("--type", metavar="EVENT", help="Only events of this name; may be given again.")
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="TIME", help="Only since then: 2h for two hours ago, or RFC 3339."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Only the newest so many.")] = None,
     json: AsJson = False,
 ) -> None:
-    """Print the operational log."""
+    """Print the operational log; trouble that was said again stands where it was said last."""
     from pipeline.cli import event_log
 
-    with invocation_of(context).reading() as spool:
-        event_log.show_events(spool, account=account, level=level, follow=follow, json=json)
+    invocation = invocation_of(context)
+    wanted = event_log.Wanted(account=account, level=level, types=types or (), since=since, limit=limit)
+    with invocation.reading() as spool:
+        event_log.show_events(spool, wanted, settings=invocation.settings(), follow=follow, json=json)
 
 
 @app.command(epilog=examples("demo"))

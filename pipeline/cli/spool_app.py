@@ -50,6 +50,23 @@ def cat(context: typer.Context, queue_id: QueueIdText, *, raw: Raw = False) -> N
         messages.cat(spool, queries.message(spool, messages.queue_id(queue_id)), raw=raw)
 
 
+@spool_app.command(epilog=examples("spool trace 01j0e5v4c8h6t3b0wn", "spool trace 'number 0'", "spool trace 7 --json"))
+def trace(
+    context: typer.Context,
+    what: Annotated[
+        list[str],
+        typer.Argument(metavar="WHAT...", help="A queue id or its beginning, a UIDL, a Message-ID, or subject words."),
+    ],
+    *,
+    json: AsJson = False,
+) -> None:
+    """Tell the life of a message: what became of it, when, by which process and in whose words."""
+    from pipeline.cli import tracing
+
+    with invocation_of(context).reading() as spool:
+        tracing.trace(spool, what, json=json)
+
+
 @spool_app.command(epilog=examples("spool release 01j0e5v5qmd4x8k1ca"))
 def release(context: typer.Context, queue_ids: QueueIdTexts) -> None:
     """Let held messages go on; one that the relay may have is sent again."""
