@@ -50,7 +50,7 @@ def cat(context: typer.Context, queue_id: QueueIdText, *, raw: Raw = False) -> N
         messages.cat(spool, queries.message(spool, messages.queue_id(queue_id)), raw=raw)
 
 
-@spool_app.command(epilog=examples("spool trace 01j0e5v4c8h6t3b0wn", "spool trace 'number 0'", "spool trace 7 --json"))
+@spool_app.command(epilog=examples("spool trace 01j0e5v4c8h6t3b0wn", "spool trace hello", "spool trace 7 --json"))
 def trace(
     context: typer.Context,
     what: Annotated[

@@ -136,10 +136,18 @@ def _diagram() -> str:
 
 
 def _events(kinds: Iterable[type[Event]]) -> str:
-    return _table(
-        ("Event", "Level", "Meaning", "Fields"),
-        ((f"`{kind.__name__}`", kind.level.word, inspect.getdoc(kind) or "", _fields(kind)) for kind in kinds),
-    )
+    return _table(("Event", "Level", "Meaning", "What to do", "Fields"), map(_event, kinds))
+
+
+def _event(kind: type[Event]) -> Sequence[str]:
+    meaning, what_to_do = said_of(kind)
+    return f"`{kind.__name__}`", kind.level.word, meaning, what_to_do, _fields(kind)
+
+
+def said_of(kind: type[Event]) -> tuple[str, str]:
+    """What an event means and what to do about it: the two paragraphs of its docstring, a line each."""
+    meaning, _, what_to_do = (inspect.getdoc(kind) or "").partition("\n\n")
+    return " ".join(meaning.split()), " ".join(what_to_do.split())
 
 
 def _fields(kind: type[Event]) -> str:

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from spool.accounts import Accounts, AccountState, Left, Why
 from spool.envelope import Reason, Uidl
+from spool.ledger import Ledger
 from spool.opening import Spool
 from spool.queue_id import QueueId
 from spool.replay import begin_replay
 from spool.route import Route
 from spool.segments import LARGE_OCTETS
 from spool.settlement import Verdict
-from stages.fetch.events import PollFailed
+from stages.fetch.events import PollFailed, RetrievalRefused
 from stages.fetch.plan import BREAKS_AT_MOST
 from tests.support.attempts import A, B, attempt, cut_off, submitting
 from tests.support.dropping import FILE, drop, refused, spool_at, work
@@ -71,7 +72,13 @@ def _poll(spool: Spool) -> None:
             next_poll_at=now + timedelta(hours=1),
             remote_messages=1,
         ),
-        [PollFailed(account=ACCOUNT, error="cannot connect")],
+        [
+            PollFailed(account=ACCOUNT, error="cannot connect"),
+            PollFailed(account=ACCOUNT, error="cannot connect"),
+            RetrievalRefused(account=ACCOUNT, messages=1, uidls="9", reply="no such message"),
+        ],
     )
+    ledger = Ledger(spool)
+    ledger.note_listing(vanished=ledger.entries(ACCOUNT)[:1], returned=())
     route.learn_size(10**7)
     route.close("cannot connect")

@@ -123,6 +123,12 @@ def printed(places: list[Path], capsys: pytest.CaptureFixture[str]) -> Printed:
                 return [told for name in NAMES for told in ask(*command, name)]
             case ["events"]:
                 return ask(*command, "--level", "debug")
+            case ["spool", "trace"]:
+                listed = [one for found in ask_for("spool ls") if isinstance(found, list) for one in found]
+                # Several messages at once, and some that are not in the spool.
+                return [
+                    told for what in (*(one["id"] for one in listed), "hello", *"789") for told in ask(*command, what)
+                ]
             case [folder, "show"]:
                 listed = [one for found in ask_for(f"{folder} ls") if isinstance(found, list) for one in found]
                 return [shown for one in listed for shown in ask(*command, one["id"])]

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import catalogue
 from pipeline.cli.main import run_command
-from spool.events import Event
+from spool.events import Event, Level
 from spool.states import State, Trigger
 from tests.docs.markdown import REFERENCE, ROOT, fill, made_parts, rows, sections
-from tests.docs.reference import event_kinds, meanings, parts
+from tests.docs.reference import event_kinds, meanings, parts, said_of
 from tests.docs.typed import Command, before_every_command, commands
 
 PAGES = sorted(REFERENCE.glob("*.md"))
@@ -60,6 +61,24 @@ def test_every_event_says_what_it_means() -> None:
             assert kind.__doc__
             assert not kind.__doc__.startswith(f"{kind.__name__}(")
             assert kind.__doc__ != Event.__doc__
+
+
+@pytest.mark.parametrize("kind", [kind for kinds in event_kinds().values() for kind in kinds])
+def test_every_event_that_warns_says_what_to_do(kind: type[Event]) -> None:
+    meaning, what_to_do = said_of(kind)
+    assert what_to_do or kind.level < Level.WARNING
+    # A cell of a table is one line.
+    assert "\n" not in meaning + what_to_do
+    assert "|" not in meaning + what_to_do
+
+
+def test_every_event_can_be_asked_for_by_its_name() -> None:
+    assert catalogue.event_kinds() == {kind.__name__: kind for kinds in event_kinds().values() for kind in kinds}
+
+
+def test_what_ends_a_trouble_is_an_event() -> None:
+    kinds = catalogue.event_kinds()
+    assert {kind.ended_by for kind in kinds.values()} <= {"", *kinds}
 
 
 def test_every_state_says_what_it_means() -> None:

@@ -59,7 +59,7 @@ def test_events_are_read_in_order_by_what_is_asked(tmp_path: Path, wanted: dict[
     spool = make_spool(tmp_path)
     noted(spool, Admitted(account="sales", queue_id="a", octets=1, uidl=""))
     noted(spool, Admitted(account="info", queue_id="b", octets=1, uidl=""))
-    noted(spool, Refused(account="sales", reason="x"), SpoolWarning(what="y"))
+    noted(spool, Refused(account="sales", queue_id="c", reason="x"), SpoolWarning(what="y"))
     with spool.index.read() as connection:
         assert [event.event for event in read_events(connection, **wanted)] == found  # type: ignore[arg-type]
 

@@ -6,13 +6,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from spool import models
 from spool.admission import Admission
 from spool.content import load
 from spool.envelope import Arrival
 from spool.errors import SpoolFailed
+from spool.events import Admitted, SpoolWarning, emit
 from spool.files import segment_rows
 from spool.journal import Journal, Outcome, read_journal
 from spool.layout import Stage
@@ -23,7 +24,7 @@ from spool.rows import move, set_applied
 from spool.staging import open_journal
 from spool.states import State, Trigger
 from tests.support.faulty_disk import FaultyDisk
-from tests.support.spools import Clock, admit, arrival, letters, make_ready, make_spool, message, queue_ids
+from tests.support.spools import Clock, admit, arrival, letters, logged, make_ready, make_spool, message, queue_ids
 
 
 def finish(spool: Spool, *ids: str) -> None:
@@ -330,8 +331,18 @@ def test_the_ledger_outlives_the_rows_while_the_maildrop_may_show_the_message(tm
 def test_old_events_go_with_the_history(tmp_path: Path) -> None:
     clock = Clock()
     spool = make_spool(tmp_path, clock=clock)
-    admit(spool, arrival())
+    with spool.index.write() as connection:
+        emit(connection, [SpoolWarning(what="x"), Admitted(queue_id="0" * 18, octets=1, uidl="")], now=clock())
     clock.advance(timedelta(days=31))
     prune(spool, history=timedelta(days=30))
-    with spool.index.read() as connection:
-        assert connection.execute(select(models.events)).all() == []
+    assert logged(spool) == []
+
+
+def test_the_events_of_a_message_stay_as_long_as_its_row(tmp_path: Path) -> None:
+    """What became of it is told from its beginning, however long it waited."""
+    clock = Clock()
+    spool = make_spool(tmp_path, clock=clock)
+    make_ready(spool, arrival())
+    clock.advance(timedelta(days=31))
+    prune(spool, history=timedelta(days=30))
+    assert [event.name for event in logged(spool)] == ["Admitted", "Validated"]

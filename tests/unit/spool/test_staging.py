@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -221,3 +222,11 @@ def test_a_second_holder_voids_the_first(tmp_path: Path) -> None:
             staged.settle([passed(one)])
         staged.close()
     assert message(spool, one.queue_id).state is State.STAGED
+
+
+def test_what_validate_saw_of_the_header_is_in_the_row(tmp_path: Path) -> None:
+    spool = make_spool(tmp_path)
+    first, second = (message(spool, one.queue_id) for one in admit(spool, *letters(2)))
+    settle(spool, replace(passed(first), message_id="1@a"), replace(rejected(second), message_id="2@a"))
+    found = [message(spool, one.queue_id) for one in (first, second)]
+    assert [(one.subject, one.message_id) for one in found] == [("hello", "1@a"), ("hello", "2@a")]

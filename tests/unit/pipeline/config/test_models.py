@@ -118,7 +118,7 @@ def test_the_page_gives_the_default_of_every_key(heading: str, key: str) -> None
     elif key in ("port", "interval") and heading == "[[accounts]]":
         assert stated in ("995 with implicit TLS, else 110", "that of `[fetch]`")
     elif field.default is None and key != "max_message_size":
-        assert stated.startswith(("not set", '`"none"` for', "the domain of"))
+        assert stated.startswith(("not set", '`"none"` for', "the domain of", "`logs/events.jsonl`"))
     else:
         written = tomllib.loads(f"value = {stated.strip('`')}")["value"]
         changed = tables()[heading].model_validate(

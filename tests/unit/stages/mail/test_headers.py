@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.mail.headers import MAX_FIELDS, MAX_HEADER_OCTETS, Header, scan, subject
+from stages.mail.headers import MAX_FIELDS, MAX_HEADER_OCTETS, Header, message_id, scan, subject
 
 
 def values(header: Header, name: bytes) -> list[bytes]:
@@ -166,11 +166,41 @@ def test_the_scan_is_total_and_stays_within_the_message(message: bytes) -> None:
     assert 0 <= header.body <= len(message)
     assert all(field.start < field.end <= header.body for field in header.fields)
     assert subject(header).isprintable()
+    assert message_id(header).isprintable()
+    assert len(message_id(header)) <= 200
 
 
 @given(HEADER_LIKE)
 def test_no_value_has_a_line_end_of_the_text_it_came_from(message: bytes) -> None:
     assert not any(b"\n" in field.value for field in scan(message).fields)
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (b"<1@example.org>", "1@example.org"),
+        (b"  <1@example.org>  ", "1@example.org"),
+        (b"\n <1@example.org>", "1@example.org"),
+        (b"(made by hand) <1@example.org> (and so on)", "1@example.org"),
+        (b"1@example.org", "1@example.org"),
+        (b"<1@example.org", "1@example.org"),
+        (b"<>", "<>"),
+        (b"", ""),
+        (b"<a\x1b[2J\xff@b>", "a\\x1b[2J\\xff@b"),
+        (b"<" + b"x" * 300 + b">", "x" * 197 + "..."),
+    ],
+)
+def test_a_message_id_is_what_stands_in_its_brackets(value: bytes, found: str) -> None:
+    """RFC 5322 section 3.6.4; senders leave them out."""
+    assert message_id(scan(b"Message-Id: " + value + b"\n\n")) == found
+
+
+def test_a_message_without_a_message_id_has_an_empty_one() -> None:
+    assert message_id(scan(b"Subject: x\n\n")) == ""
+
+
+def test_of_two_message_ids_the_upper_one_counts() -> None:
+    assert message_id(scan(b"Message-ID: <1@a>\nMessage-ID: <2@a>\n\n")) == "1@a"
 
 
 @pytest.mark.parametrize(

@@ -197,3 +197,9 @@ def test_bytes_that_are_not_the_admitted_ones_are_never_passed(spool: Spool) -> 
     row.stored.path.write_bytes(content)
     with pytest.raises(Damaged):
         examine(spool, row, rules=Rules(settings=SETTINGS, accounts={}, gateway=GATEWAY))
+
+
+@pytest.mark.parametrize("sender", [b"From: a@example.org\r\n", b"From: nobody\r\n"])
+def test_the_message_id_is_noted_of_what_passes_and_of_what_is_refused(spool: Spool, sender: bytes) -> None:
+    examined = look(spool, sender + b"Message-ID: <1@example.org>\r\n\r\nx\r\n", accounts=(account(),))
+    assert examined.finding.message_id == "1@example.org"
