@@ -158,7 +158,9 @@ class _Search:
         return _together(found, [*others, *told.values()])
 
     def message_id(self, text: str) -> Matches:
-        return self._messages(models.messages.c.message_id == _bare_message_id(text))
+        bare = _bare_message_id(text)
+        # Those of which none is known have an empty one.
+        return self._messages(models.messages.c.message_id == bare) if bare else Matches()
 
     def subject(self, words: Sequence[str]) -> Matches:
         column = models.messages.c.subject

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config import ConfigurationError, find, load, parse
 from stages.passwords import PasswordCommand, PasswordCredential, PasswordFile, PasswordVariable
-from stages.settings import Ambiguous, Grant, OAuth2Client, Settings, TlsMode, TokenCommand
+from stages.settings import Ambiguous, Grant, Mirror, OAuth2Client, Settings, TlsMode, TokenCommand
 from stages.trust import TlsVersion, Trust
 
 FILE = Path("/etc/pop3connector/pop3connector.toml")
@@ -525,3 +525,35 @@ def test_a_bare_return_path_is_completed_with_the_domain_of_the_first_recipient(
 def test_a_default_domain_that_is_written_counts_for_all() -> None:
     found = settings("[smtp]\ndefault_domain = 'Lab.example'" + ACCOUNT.format(name="a"))
     assert (found.accounts[0].default_domain, found.validate.default_domain) == ("lab.example", "lab.example")
+
+
+def test_events_are_mirrored_nowhere_unless_somebody_wants_it() -> None:
+    assert settings("").log.mirror is Mirror.NONE
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("mirror = 'journald'", "/run/systemd/journal/socket"),
+        ("mirror = 'syslog'", "/dev/log"),
+        ("mirror = 'file'", "/var/lib/pop3connector/logs/events.jsonl"),
+        ("mirror = 'file'\nfile = '/tmp/x.jsonl'", "/tmp/x.jsonl"),
+    ],
+)
+def test_a_mirror_has_its_place(text: str, path: str) -> None:
+    assert settings(f"[log]\n{text}").log.path == Path(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("mirror = 'jornald'", "log.mirror: "),
+        ("file = '/tmp/x.jsonl'", 'log.file: is given without mirror = "file"'),
+        ("mirror = 'syslog'\nfile = '/tmp/x.jsonl'", 'log.file: is given without mirror = "file"'),
+        ("mirror = 'file'\nfile = '/nowhere/x.jsonl'", "log.file: there is no directory /nowhere"),
+        ("mirror = 'file'\nfile = ''", "log.file: "),
+    ],
+)
+def test_a_mirror_that_cannot_be_is_a_problem(text: str, problem: str) -> None:
+    (found,) = problems(f"[log]\n{text}")
+    assert found.startswith(problem)
