@@ -10,6 +10,7 @@ import pytest
 from pipeline.demo.pop3_server import Manners, Pop3Session, wire_form
 from tests.support.fetching import Fetching, Provider, mail
 from tests.support.odd_pop3 import EmptyRetrievals, NeverStuffs, UnaskedReplies
+from tests.support.spools import logged
 
 _TENTH = timedelta(seconds=0.2)
 
@@ -116,6 +117,17 @@ def test_an_empty_retrieval_is_an_error_of_that_message(fetching: Fetching) -> N
     assert len(provider.drop.messages) == 2
     (text,) = fetching.events("RetrievalRefused")
     assert text.startswith("2 messages were not given (UIDL 00000001, 00000002): ")
+
+
+def test_a_maildrop_of_which_nothing_is_given_is_one_event_poll_after_poll(fetching: Fetching) -> None:
+    """Not a line for each message, nor for each poll."""
+    provider = Provider(mails(30), session=EmptyRetrievals)
+    for _ in range(3):
+        fetching.poll(provider)
+    (event,) = [event for event in logged(fetching.spool) if event.name == "RetrievalRefused"]
+    assert event.count == 3
+    assert event.text.startswith("30 messages were not given (UIDL 00000001, ")
+    assert ", 00000014, ...): " in event.text
 
 
 def test_a_refused_retrieval_leaves_the_others_alone(fetching: Fetching) -> None:

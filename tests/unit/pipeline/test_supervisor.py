@@ -96,9 +96,10 @@ def test_a_death_and_the_new_start_are_events(settings: Settings) -> None:
         return stop_supervisor(runtime)
 
     supervise(settings, main=FakeMain(fetch=work))
-    told = [event.text for event in events(settings) if event.name in ("StageDied", "StageRestarted")]
-    assert told[0] == "fetch ended by itself (SIGKILL), starts again in 1 s"
-    assert told[1].startswith("fetch started again as process ")
+    died, restarted = [event for event in events(settings) if event.name in ("StageDied", "StageRestarted")]
+    assert died.text == "fetch ended by itself (SIGKILL), starts again in 1 s"
+    assert restarted.text.startswith("fetch started again as process ")
+    assert (died.process, restarted.process) == ("run", "run")
 
 
 def test_an_unusable_spool_ends_the_run_with_the_code_of_the_child(settings: Settings) -> None:
