@@ -40,5 +40,6 @@ def naming_uidls() -> frozenset[str]:
         name
         for name, kind in event_kinds().items()
         if kind.__module__ == stages.fetch.events.__name__
-        and any(field.name in _UIDL_FIELDS for field in dataclasses.fields(kind))
+        # Where it is a number it counts them.
+        and any(field.name in _UIDL_FIELDS and field.type == "str" for field in dataclasses.fields(kind))
     )
