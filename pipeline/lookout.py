@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from spool.accounts import Accounts, AccountState
@@ -16,6 +16,7 @@ from spool.ledger import Ledger
 from spool.opening import Spool, utc_now
 from spool.queries import open_for_reading
 from spool.route import Route, RouteState
+from stages.fetch.changes import known_of, maildrop_of
 from stages.fetch.limits import limit_of
 from stages.fetch.outlook import Outlook, foresee
 from stages.fetch.plan import Limit, Memory, Rules
@@ -68,8 +69,7 @@ def remembered(spool: Spool | None, account: str) -> Memory:
     if spool is None:
         return Memory(state=AccountState(name=account), entries=(), left=())
     accounts = Accounts(spool)
-    state = accounts.states().get(account) or AccountState(name=account)
-    return Memory(state=state, entries=Ledger(spool).entries(account), left=accounts.left(account))
+    return Memory(state=accounts.state(account), entries=Ledger(spool).entries(account), left=accounts.left(account))
 
 
 def forgotten(account: str) -> Memory:
@@ -86,6 +86,8 @@ def view(account: AccountSettings, sight: Sight, *, fetch: FetchSettings, memory
             limit=limit,
             oversize=fetch.oversize,
             can_peek=sight.capabilities.top or not sight.capabilities.was_told,
+            maildrop=maildrop_of(account),
         )
+        memory = replace(memory, state=known_of(memory.state, maildrop_of(account)))
         outlook = foresee(sight.listing, memory=memory, rules=rules, now=utc_now())
     return View(account=account, sight=sight, limit=limit, oversize=fetch.oversize, outlook=outlook)

@@ -41,6 +41,7 @@ class AccountState:
     `listed_messages` is how many the last listing showed, `expected_messages` how many the last confirmed QUIT left,
     None where it confirmed no deletion; `doubt_round` is the round of comparing by content that is under way, 0 while
     UIDLs are trusted; `sizes_exact` says whether this server's LIST sizes were right so far, None before the first.
+    `maildrop` names the one whose messages were listed last, None where that was not noted.
     """
 
     name: str
@@ -57,6 +58,7 @@ class AccountState:
     doubt_round: int = 0
     rounds: int = 0
     sizes_exact: bool | None = None
+    maildrop: str | None = None
 
 
 class Why(enum.StrEnum):
@@ -108,25 +110,13 @@ class Accounts:
         """All accounts that were ever polled, by name."""
         with self._spool.index.read() as connection:
             rows = connection.execute(select(models.accounts)).all()
-        return {
-            row.name: AccountState(
-                name=row.name,
-                last_success_at=_time(row.last_success_at),
-                last_attempt_at=_time(row.last_attempt_at),
-                last_error=row.last_error,
-                failures=row.failures,
-                refusals=row.refusals,
-                login=_login(row),
-                next_poll_at=_time(row.next_poll_at),
-                remote_messages=row.remote_messages,
-                listed_messages=row.listed_messages,
-                expected_messages=row.expected_messages,
-                doubt_round=row.doubt_round,
-                rounds=row.rounds,
-                sizes_exact=row.sizes_exact,
-            )
-            for row in rows
-        }
+        return {row.name: _state(row) for row in rows}
+
+    def state(self, name: str) -> AccountState:
+        """One account; a blank state where it was never polled."""
+        with self._spool.index.read() as connection:
+            row = connection.execute(select(models.accounts).where(models.accounts.c.name == name)).first()
+        return AccountState(name=name) if row is None else _state(row)
 
     def save(self, state: AccountState, events: Iterable[Event] = ()) -> None:
         """Write the state of an account, with the events that tell how it came about."""
@@ -145,6 +135,7 @@ class Accounts:
             "doubt_round": state.doubt_round,
             "rounds": state.rounds,
             "sizes_exact": state.sizes_exact,
+            "maildrop": state.maildrop,
         }
         statement = insert(models.accounts).values(row)
         with self._spool.index.write() as connection:
@@ -240,6 +231,26 @@ class Accounts:
         with self._spool.index.read() as connection:
             row = connection.execute(select(table).where(table.c.request == request)).first()
         return Outcome(text=row.outcome, has_failed=row.has_failed) if row and row.done_at is not None else None
+
+
+def _state(row: Row[tuple[object, ...]]) -> AccountState:
+    return AccountState(
+        name=row.name,
+        last_success_at=_time(row.last_success_at),
+        last_attempt_at=_time(row.last_attempt_at),
+        last_error=row.last_error,
+        failures=row.failures,
+        refusals=row.refusals,
+        login=_login(row),
+        next_poll_at=_time(row.next_poll_at),
+        remote_messages=row.remote_messages,
+        listed_messages=row.listed_messages,
+        expected_messages=row.expected_messages,
+        doubt_round=row.doubt_round,
+        rounds=row.rounds,
+        sizes_exact=row.sizes_exact,
+        maildrop=row.maildrop,
+    )
 
 
 def _login(row: Row[tuple[object, ...]]) -> Login | None:

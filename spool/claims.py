@@ -112,7 +112,7 @@ class Outbox:
         """
         self._spool = spool
         self._tenure = tenure
-        self._holds_unknown = holds_unknown
+        self.holds_unknown = holds_unknown
         self.journal: Journal = open_journal(spool, Stage.SUBMIT)
         self._noted: dict[str, int] = {}
         self._noting = threading.Lock()
@@ -192,7 +192,7 @@ class Outbox:
 
     def _hold(self, one: Ended) -> Ended:
         """Decide to set a message aside whose outcome is unknown, where that is wanted."""
-        if isinstance(one, Unreadable) or not one.outcome_unknown or one.held or not self._holds_unknown:
+        if isinstance(one, Unreadable) or not one.outcome_unknown or one.held or not self.holds_unknown:
             return one
         return replace(one, held=unknown_reason(one) if isinstance(one, Settlement) else may_have_it(one.what))
 

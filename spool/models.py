@@ -173,6 +173,8 @@ accounts = Table(
     Column("doubt_round", Integer, nullable=False),
     Column("rounds", Integer, nullable=False),
     Column("sizes_exact", Boolean(create_constraint=False)),
+    # Host and user of the last listing that showed something: another one has UIDLs of its own.
+    Column("maildrop", Text),
 )
 
 left = Table(

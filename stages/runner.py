@@ -2,7 +2,8 @@
 
 A stage is a class with `begin` (in the spool thread, once), `work` (a coroutine that returns when the stage has nothing
 left to do in its mode, or when `runtime.stopping` is set) and `end` (in the spool thread). The runner gives it a
-`Runtime`.
+`Runtime`. Its settings may be replaced while it works: who keeps parts of them looks whether they are still the same
+object whenever a wait has ended.
 
 **Invariants:** every call into the spool goes through the one spool thread of the process, in order; a stage whose
 supervisor is gone stops as on SIGTERM; whatever ends a stage, its lock is given back.
@@ -15,7 +16,7 @@ import asyncio
 import enum
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -98,6 +99,11 @@ class Runtime:
         if noted:
             await self.call(write)
 
+    def renew(self, settings: Settings) -> None:
+        """Let the stage work by other settings, of the same spool, from its next step on."""
+        self.settings = settings
+        self._rung.set()
+
     def ring(self, stage: Stage) -> None:
         """Wake another stage."""
         ring(self.spool, stage)
@@ -130,6 +136,10 @@ class Runtime:
         self._rung.set()
 
 
+Follow = Callable[[Runtime], Awaitable[None]]
+"""What renews the settings of a stage while it works; cancelled at its end."""
+
+
 def run_stage(
     stage: Stage,
     work: StageWork,
@@ -138,6 +148,7 @@ def run_stage(
     mode: Mode = Mode.RUN,
     lifeline: int | None = None,
     on_events: Listener | None = None,
+    follow: Follow | None = None,
 ) -> Outcome:
     """Be the process of `stage` until its work ends.
 
@@ -150,7 +161,7 @@ def run_stage(
         runtime = Runtime(settings, spool, tenure=tenure, mode=mode)
         try:
             _stop_on_signals(runtime, lifeline)
-            return await _work(work, runtime)
+            return await _work(work, runtime, follow=follow)
         finally:
             runtime.close()
 
@@ -176,10 +187,26 @@ def _stop_on_signals(runtime: Runtime, lifeline: int | None) -> None:
     loop.add_reader(lifeline, supervisor_gone)
 
 
-async def _work(work: StageWork, runtime: Runtime) -> Outcome:
+async def _work(work: StageWork, runtime: Runtime, *, follow: Follow | None) -> Outcome:
     await runtime.call(lambda: work.begin(runtime))
     runtime.listen()
     try:
-        return await work.work(runtime)
+        if follow is None:
+            return await work.work(runtime)
+        return await _work_following(work, runtime, follow=follow)
     finally:
         await runtime.call(lambda: work.end(runtime))
+
+
+async def _work_following(work: StageWork, runtime: Runtime, *, follow: Follow) -> Outcome:
+    async def followed() -> None:
+        await follow(runtime)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            follower = group.create_task(followed())
+            outcome = await work.work(runtime)
+            follower.cancel()
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from several
+    return outcome

@@ -79,7 +79,7 @@ class Order:
     `ask_until` is a time of the event loop after which no further message is asked for, so that the deletions still
     become fact within the session's time. `ask_limit` bounds everything asked for, on a line that breaks; `one_by_one`
     gives up the window. `login` is the account's last successful one. `adopts`: nothing is fetched, what the maildrop
-    holds is marked as had.
+    holds is marked as had. `is_to_end`: nothing more is asked for from now on.
     """
 
     account: AccountSettings
@@ -91,3 +91,4 @@ class Order:
     one_by_one: bool = False
     login: Login | None = None
     adopts: bool = False
+    is_to_end: Callable[[], bool] = bool

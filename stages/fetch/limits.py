@@ -53,6 +53,10 @@ class DiskRoom:
         self._spool = spool
         self._min_free_octets = min_free_octets
 
+    def require(self, min_free_octets: int) -> None:
+        """Let so much be free from now on."""
+        self._min_free_octets = min_free_octets
+
     def look(self) -> None:
         """Look again."""
         free = self._spool.free_octets()

@@ -16,6 +16,7 @@ from spool.envelope import Uidl
 from spool.events import Event
 from spool.ledger import Entry
 from spool.queue_id import QueueId
+from stages.fetch.changes import known_of
 from stages.fetch.desk import Desk
 from stages.fetch.events import LeftBroken, LeftOversize, MessageBroke, MessageDoubted, UidlsDoubted
 from stages.fetch.plan import BREAKS_AT_MOST, Listed, Memory, Plan
@@ -51,11 +52,12 @@ class Ending:
 
 
 class Notebook:
-    """The notes of one session about one account."""
+    """The notes of one session about one account, whose maildrop is named by `maildrop`."""
 
-    def __init__(self, desk: Desk, account: str) -> None:
+    def __init__(self, desk: Desk, account: str, *, maildrop: str) -> None:
         self._desk = desk
         self._account = account
+        self._maildrop = maildrop
         self.memory = Memory(state=AccountState(name=account))
 
     async def remember(self) -> Memory:
@@ -63,7 +65,7 @@ class Notebook:
 
         def read() -> Memory:
             name, desk = self._account, self._desk
-            state = desk.accounts.states().get(name) or AccountState(name=name)
+            state = known_of(desk.accounts.state(name), self._maildrop)
             return Memory(state=state, left=desk.accounts.left(name))
 
         self.memory = await self._desk.runtime.call(read)
@@ -90,7 +92,7 @@ class Notebook:
         """Write down what the listing tells by itself."""
         desk, name, state = self._desk, self._account, self.memory.state
         if plan.doubt:
-            state = replace(state, doubt_round=plan.round, rounds=plan.round)
+            state = replace(state, doubt_round=plan.round, rounds=plan.round, maildrop=self._maildrop)
             self.memory = replace(self.memory, state=state)
         events = [UidlsDoubted(account=name, reason=plan.doubt)] if plan.doubt else []
         reports = [self._oversize(left) for left in plan.reported]
@@ -118,6 +120,8 @@ class Notebook:
             expected_messages=ending.expected_messages,
             remote_messages=ending.remote_messages,
             sizes_exact=_sizes_exact(before=self.memory.state.sizes_exact, seen=tally.sizes_exact),
+            # A listing that shows nothing tells nothing of UIDLs: it leaves the doubt to the next one.
+            maildrop=self._maildrop if ending.listed_messages else self.memory.state.maildrop,
         )
         broken, breaks = self._broken(ending, tally)
 

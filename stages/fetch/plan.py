@@ -71,6 +71,7 @@ class Rules:
 
     `leave` is how long a message stays at the provider, None: for ever. `put_off` names messages that broke a session
     of this poll already, `unsure` UIDLs of the poll's last session whose messages are new, or else what vanished.
+    `maildrop` names the one that is listed; None where that does not matter.
     """
 
     leave: timedelta | None
@@ -79,6 +80,7 @@ class Rules:
     can_peek: bool = True
     put_off: frozenset[Key] = frozenset()
     unsure: frozenset[Uidl] = frozenset()
+    maildrop: str | None = None
 
     @property
     def keeps_any(self) -> bool:
@@ -230,6 +232,11 @@ class Facts:
         return [one for one in self._unnamed if one.is_deletion_asked] if self._are_gone else ()
 
     @property
+    def has_moved(self) -> bool:
+        """Whether the account had another maildrop when it was listed last."""
+        return None not in (self.state.maildrop, self.rules.maildrop) and self.state.maildrop != self.rules.maildrop
+
+    @property
     def count_fell(self) -> bool:
         """Whether the last QUIT confirmed deletions, and the count fell by them."""
         expected = self.state.expected_messages
@@ -316,6 +323,8 @@ def _doubt(facts: Facts) -> str | None:
     """
     if not facts.has_entries or not facts.listing:
         return None
+    if facts.has_moved:
+        return "the account has another host or user name"
     if facts.rules.unsure and facts.rules.unsure.isdisjoint(facts.shown):
         return "they change from session to session"
     if facts.shown and facts.unnamed:

@@ -21,7 +21,8 @@ class Poll:
 
     `adopts`: what the maildrop holds is to be marked as had. `login` is the account's last successful one. `ask_limit`
     is for a line that breaks: shorter sessions get further. `error` is what the poll has failed for, unless a later
-    session made good for it.
+    session made good for it. `is_past`: the account was changed or removed, and no session follows; `is_cut_short`:
+    nor does the one under way ask for more.
     """
 
     account: AccountSettings
@@ -38,8 +39,22 @@ class Poll:
     put_off: set[Key] = field(default_factory=set)
     unsure: frozenset[Uidl] = frozenset()
     error: StageError | None = None
+    is_past: bool = False
+    is_cut_short: bool = False
     _broken_in_a_row: int = 0
     _listed: int | None = None
+
+    def start_over(self, account: AccountSettings, *, login: Login | None) -> None:
+        """Forget what sessions have taught, because the account was changed; what they brought counts."""
+        self.account = account
+        self.login = login
+        self.one_by_one = False
+        self.ask_limit = None
+        self.put_off.clear()
+        self.unsure = frozenset()
+        self.error = None
+        self._broken_in_a_row = 0
+        self._listed = None
 
     def add(self, report: Report) -> bool:
         """Count a session in; answers whether another one should follow."""

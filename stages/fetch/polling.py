@@ -18,18 +18,28 @@ from spool.message_file import timestamp
 from spool.route import Route
 from stages.errors import PeerBroke, PeerSaidNo, TryLater
 from stages.fetch.aftermath import events_of, next_poll_at, state_after
+from stages.fetch.changes import (
+    Change,
+    change_of,
+    enabled_accounts,
+    forgiven,
+    known_of,
+    login_after,
+    maildrop_of,
+    rescheduled,
+)
 from stages.fetch.desk import Desk, Order
 from stages.fetch.limits import DiskRoom, has_answered, limit_of
 from stages.fetch.pacing import Hosts, is_due
 from stages.fetch.plan import Limit, Rules
 from stages.fetch.poll import Poll
-from stages.fetch.requests import Requests, Wish
+from stages.fetch.requests import GONE, Requests, Wish
 from stages.fetch.schedule import Rota
 from stages.fetch.session import Report, Session
 from stages.fetch.takeover import take_over
 from stages.fetch.trouble import HostClosed, LoginTooSoon, Trouble, trouble_of
 from stages.runner import Mode, Runtime
-from stages.settings import AccountSettings
+from stages.settings import AccountSettings, Settings
 
 LOOK_SECONDS = 60.0
 LOOK_FOR_ROOM_SECONDS = 10.0
@@ -48,13 +58,15 @@ class Polling:
         self._desk = desk
         self._runtime: Runtime = desk.runtime
         self._room = room
-        fetch = self._runtime.settings.fetch
+        self._settings = self._runtime.settings
+        fetch = self._settings.fetch
         self._rota = Rota(concurrency=fetch.concurrency, per_host=fetch.per_host)
-        self._accounts = {account.name: account for account in self._runtime.settings.accounts if account.enabled}
+        self._accounts = enabled_accounts(self._settings)
         self._hosts = Hosts(jitter=desk.random.random)
         self._requests = Requests(self._runtime, desk.accounts, known=self._accounts)
         self._due: dict[str, datetime] = {}
         self._logins: dict[str, Login | None] = {}
+        self._forgiven: dict[str, int] = {}
         self._polls: dict[str, Poll] = {}
         self._later: dict[str, datetime] = {}
         self._again: dict[str, list[Wish]] = {}
@@ -65,12 +77,15 @@ class Polling:
     async def run(self, group: TaskGroup) -> bool:
         """Poll as the mode has it, until told to stop; answers whether every poll went well."""
         states = await self._runtime.call(self._desk.accounts.states)
-        self._logins = {name: state.login for name, state in states.items()}
         now = self._runtime.spool.now()
-        self._due = {name: self._first_poll(name, states.get(name), now=now) for name in self._accounts}
+        for name, account in self._accounts.items():
+            self._due[name] = self._first_poll(account, states.get(name), now=now)
+            self._logins[name] = known_of(states[name], maildrop_of(account)).login if name in states else None
         if self._runtime.mode is Mode.DRAIN:
             await self._hear_of_relay()
         while not self._runtime.stopping.is_set():
+            if self._runtime.settings is not self._settings:
+                await self._take_over(self._runtime.settings)
             # First: what another fetcher had must not be new to the poll that follows.
             await take_over(self._desk)
             for wish in await self._requests.take():
@@ -85,11 +100,93 @@ class Polling:
         # What is due still was not polled, or not to its end: the disk is full, or we were told to stop.
         return self._runtime.mode is Mode.RUN or (self._all_well and not self._due)
 
-    def _first_poll(self, name: str, state: AccountState | None, *, now: datetime) -> datetime:
-        """At once, unless the account was polled lately, before a restart."""
+    def _first_poll(self, account: AccountSettings, state: AccountState | None, *, now: datetime) -> datetime:
+        """At once, unless this maildrop was polled lately, before a restart."""
         if self._runtime.mode is not Mode.RUN or state is None or state.next_poll_at is None:
             return now
-        return min(state.next_poll_at, now + self._accounts[name].interval)
+        if state.maildrop not in (None, maildrop_of(account)):
+            return now
+        return min(state.next_poll_at, now + account.interval)
+
+    async def _take_over(self, settings: Settings) -> None:
+        """Heed changed settings: those of sessions from the next one on, those of accounts now."""
+        self._settings = settings
+        self._rota.allow(concurrency=settings.fetch.concurrency, per_host=settings.fetch.per_host)
+        self._room.require(settings.spool.min_free_octets)
+        wanted = enabled_accounts(settings)
+        for name in [name for name in self._accounts if name not in wanted]:
+            await self._dismiss(name)
+        for name, account in wanted.items():
+            was = self._accounts.get(name)
+            self._accounts[name] = account
+            if was is None:
+                await self._try_afresh(account, was=None)
+            elif was != account and change_of(was, account) is Change.REST:
+                await self._reschedule(account, was=was)
+            elif was != account:
+                await self._try_afresh(account, was=was)
+
+    async def _dismiss(self, name: str) -> None:
+        """Let go of an account; a session under way deletes what is in custody and says QUIT."""
+        del self._accounts[name], self._due[name], self._logins[name]
+        self._forgiven.pop(name, None)
+        for wish in self._again.pop(name, ()):
+            await self._requests.note(wish.request, name, outcome=GONE, has_failed=True)
+        poll = self._polls.get(name)
+        if poll is None:
+            return
+        poll.is_past = poll.is_cut_short = True
+        if self._leaves_line(name):
+            del self._polls[name]
+            for request in poll.requests:
+                await self._requests.note(request, name, outcome=GONE, has_failed=True)
+
+    async def _try_afresh(self, account: AccountSettings, *, was: AccountSettings | None) -> None:
+        """Poll an account at once that is new, or whose trouble may be mended."""
+        name, now = account.name, self._runtime.spool.now()
+
+        def forgive() -> AccountState:
+            state = self._desk.accounts.state(name)
+            login = (
+                known_of(state, maildrop_of(account)).login
+                if was is None
+                else login_after(state.login, was=was, account=account)
+            )
+            state = forgiven(state, login=login, now=now)
+            if state != AccountState(name=name, next_poll_at=now):
+                self._desk.accounts.save(state)
+            return state
+
+        state = await self._runtime.call(forgive)
+        self._logins[name], self._forgiven[name], self._due[name] = state.login, state.failures, now
+        self._hosts.reached(_host(account))
+        poll = self._polls.get(name)
+        if poll is None:
+            return
+        if self._leaves_line(name):
+            poll.start_over(account, login=state.login)
+            await self._go_on(poll)
+        else:
+            poll.is_past = True
+
+    async def _reschedule(self, account: AccountSettings, *, was: AccountSettings) -> None:
+        """Go on with an account by its new settings; its session under way ends by the old ones."""
+        name = account.name
+        if name in self._polls:
+            self._polls[name].account = account
+        if was.interval != account.interval:
+            state = await self._runtime.call(lambda: self._desk.accounts.state(name))
+            self._due[name] = rescheduled(
+                self._due[name],
+                was=was.interval,
+                interval=account.interval,
+                is_failing=state.failures > 0,
+                now=self._runtime.spool.now(),
+            )
+
+    def _leaves_line(self, name: str) -> bool:
+        """Take an account out of the line, or from waiting for its time; False where its session is under way."""
+        return self._rota.leave(name) or self._later.pop(name, None) is not None
 
     async def _hear_of_relay(self) -> None:
         """Before sizes are judged, wait for submit's first answer from the relay."""
@@ -184,18 +281,31 @@ class Polling:
         name, now = poll.account.name, self._runtime.spool.now()
         closed = None if poll.requests else self._hosts.why_closed(_host(poll.account), now)
         if closed is None:
-            report = await Session(await self._order(poll), self._desk).run()
-            self._learn_of_host(poll.account, report)
-            goes_on = poll.add(report)
+            goes_on = await self._hold_session(poll)
         else:
             poll.error, goes_on = HostClosed(closed), False
-        self._logins[name] = poll.login
+        if name in self._accounts:
+            self._logins[name] = login_after(poll.login, was=poll.account, account=self._accounts[name])
         self._rota.done(name)
-        if goes_on and not self._runtime.stopping.is_set():
+        if goes_on and not poll.is_past and not self._runtime.stopping.is_set():
             await self._go_on(poll)
         else:
             await self._end(poll, is_cut=goes_on)
         self._turn_ended.set()
+
+    async def _hold_session(self, poll: Poll) -> bool:
+        """Hold the next session of a poll; answers whether another one should follow."""
+        try:
+            report = await Session(await self._order(poll), self._desk).run()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody asked for it: something in the session was cancelled. The account must not be lost for that.
+            poll.error = TryLater("the session was broken off")
+            return False
+        self._learn_of_host(poll.account, report)
+        return poll.add(report)
 
     def _learn_of_host(self, account: AccountSettings, report: Report) -> None:
         error = report.error
@@ -213,6 +323,7 @@ class Polling:
             oversize=fetch.oversize,
             put_off=frozenset(poll.put_off),
             unsure=poll.unsure,
+            maildrop=maildrop_of(poll.account),
         )
         return Order(
             account=poll.account,
@@ -224,6 +335,7 @@ class Polling:
             one_by_one=poll.one_by_one,
             login=poll.login,
             adopts=poll.adopts,
+            is_to_end=lambda: poll.is_cut_short,
         )
 
     async def _limit(self) -> Limit:
@@ -235,21 +347,28 @@ class Polling:
         name, now = poll.account.name, self._runtime.spool.now()
         seconds = asyncio.get_running_loop().time() - poll.began_at
 
-        def note() -> datetime:
-            before = self._desk.accounts.states().get(name) or AccountState(name=name)
+        def note() -> AccountState:
+            before = self._desk.accounts.state(name)
             after = state_after(before, poll, now=now)
             next_at = now if is_cut else self._next_poll_at(poll, after, now=now)
             after = replace(after, next_poll_at=next_at)
+            if poll.is_past:
+                after = forgiven(after, login=self._logins.get(name), now=now)
             events = events_of(poll, before=before, after=after, seconds=seconds)
             self._desk.accounts.save(after, events)
-            return next_at
+            return after
 
-        self._due[name] = await self._runtime.call(note)
+        after = await self._runtime.call(note)
         for request in poll.requests:
             await self._requests.note(request, name, outcome=poll.outcome, has_failed=poll.error is not None)
         if poll.error is not None:
             self._all_well = False
         del self._polls[name]
+        if name not in self._accounts:
+            return
+        self._due[name] = now if poll.is_past or after.next_poll_at is None else after.next_poll_at
+        if poll.is_past or not after.failures:
+            self._forgiven[name] = after.failures
         if name in self._again:
             await self._begin(name, self._again.pop(name))
         elif self._goes_round(poll):
@@ -265,6 +384,7 @@ class Polling:
 
     def _next_poll_at(self, poll: Poll, after: AccountState, *, now: datetime) -> datetime:
         opens_at = self._hosts.opens_at(_host(poll.account))
+        after = replace(after, failures=after.failures - self._forgiven.get(poll.account.name, 0))
         return next_poll_at(poll, after, now=now, jitter=self._desk.random.random, host_opens_at=opens_at)
 
     async def _tell_of_room(self) -> None:

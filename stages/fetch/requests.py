@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from spool.accounts import Accounts, Outcome, Request
 from stages.runner import Runtime
 
+GONE = "no such account is enabled any more"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:

@@ -193,6 +193,7 @@ class Retrieving:
             and asyncio.get_running_loop().time() < self._order.ask_until
             and self._desk.has_room()
             and not self._desk.runtime.stopping.is_set()
+            and not self._order.is_to_end()
         )
 
     def _supply(self) -> Iterator[Retrieval]:

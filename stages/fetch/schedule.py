@@ -23,6 +23,15 @@ class Rota:
         """Whether nobody waits and nobody has a turn."""
         return not self._line and not self._having
 
+    def allow(self, *, concurrency: int, per_host: int) -> None:
+        """Change how many turns are given at once; those that are had go on."""
+        self._concurrency = concurrency
+        self._per_host = per_host
+
+    def leave(self, account: str) -> bool:
+        """Leave the line; False for who does not wait in it."""
+        return self._line.pop(account, None) is not None
+
     def join(self, account: str, *, host: str) -> None:
         """Queue at the end of the line; whoever waits already keeps the place."""
         self._line.setdefault(account, host)

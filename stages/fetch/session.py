@@ -21,6 +21,7 @@ from spool.ledger import Entry
 from spool.message_file import header_digest
 from spool.safe_text import safe_text
 from stages.errors import OperatorMustAct, PeerBroke, StageError, TryLater
+from stages.fetch.changes import maildrop_of
 from stages.fetch.desk import Desk, Order
 from stages.fetch.entrance import logged_in
 from stages.fetch.events import (
@@ -81,7 +82,7 @@ class Session:
         self._order = order
         self._desk = desk
         self._account = order.account
-        self._notebook = Notebook(desk, order.account.name)
+        self._notebook = Notebook(desk, order.account.name, maildrop=maildrop_of(order.account))
         self._listing: Sequence[Listed] | None = None
         self._plan = Plan()
         self._contents = Contents()
@@ -218,7 +219,8 @@ class Session:
         return undecided
 
     def _is_over(self) -> bool:
-        return self._desk.runtime.stopping.is_set() or asyncio.get_running_loop().time() >= self._order.ask_until
+        is_time_up = asyncio.get_running_loop().time() >= self._order.ask_until
+        return is_time_up or self._desk.runtime.stopping.is_set() or self._order.is_to_end()
 
     async def _delete(self, client: Pop3Client) -> None:
         """Delete what may go, and end the session."""

@@ -28,7 +28,7 @@ from spool.staging import spool_failures
 from stages.pickup.intake import Intake
 from stages.pickup.readiness import Readiness
 from stages.runner import Mode, Outcome, Runtime
-from stages.settings import PickupSettings
+from stages.settings import PickupSettings, Settings
 
 COLLECT_EVERY_SECONDS = 60.0
 COMPACT_EVERY_SECONDS = 3600.0
@@ -68,22 +68,33 @@ class PickupStage:
 
     async def work(self, runtime: Runtime) -> Outcome:
         """Take files until told to stop; once or in a drain until none can be taken and none is settling."""
-        desk = self._desk
-        settle_seconds = runtime.settings.pickup.settle.total_seconds()
-        seconds = min(max(settle_seconds / 2, _SHORTEST_WAIT_SECONDS), _LONGEST_WAIT_SECONDS)
+        desk, settings = self._desk, runtime.settings
         was_rung = True
         while not runtime.stopping.is_set():
+            if runtime.settings is not settings:
+                is_concerned = _parts_of(runtime.settings) != _parts_of(settings)
+                settings = runtime.settings
+                if is_concerned:
+                    await runtime.call(partial(self._begin_anew, runtime))
+                    desk = self._desk
             done = await runtime.call(partial(desk.work, was_rung=was_rung))
             if done.taken:
                 runtime.ring(Stage.VALIDATE)
             elif runtime.mode is not Mode.RUN and not done.is_settling:
                 break
-            was_rung = not done.taken and await runtime.wait(seconds)
+            was_rung = not done.taken and await runtime.wait(_seconds_between_looks(settings.pickup))
         return Outcome(is_complete=True)
 
     def end(self, runtime: Runtime) -> None:
         """Seal the active segment and close the journal."""
+        if self._open is not None:
+            self._open.close()
+
+    def _begin_anew(self, runtime: Runtime) -> None:
+        """Work by changed settings as after a restart: each file has to be quiet for the settle time once more."""
         self._desk.close()
+        self._open = None
+        self.begin(runtime)
 
     @property
     def _desk(self) -> Desk:
@@ -164,6 +175,15 @@ class Desk:
         if now >= self._compact_at:
             compact(self._spool, self._inbox.journal, owner=Stage.PICKUP)
             self._compact_at = now + COMPACT_EVERY_SECONDS
+
+
+def _parts_of(settings: Settings) -> tuple[object, ...]:
+    """What of the settings a desk is made of."""
+    return settings.pickup, settings.spool
+
+
+def _seconds_between_looks(settings: PickupSettings) -> float:
+    return min(max(settings.settle.total_seconds() / 2, _SHORTEST_WAIT_SECONDS), _LONGEST_WAIT_SECONDS)
 
 
 def batches(files: Sequence[Dropped]) -> Iterator[list[Dropped]]:

@@ -1,5 +1,7 @@
 """Keep the sessions supplied while mail flows; leave the relay alone, and probe it, while it does not.
 
+A changed relay is another relay: sessions with the former one finish what they sent, and new connections replace them.
+
 **Invariants:** there is one probe at a time; no claim is held while the relay is known to be sick; a stage that ends
 in order leaves no claim behind.
 """
@@ -38,6 +40,11 @@ class Dispatch:
         self._notifier = notifier
         self._notice: asyncio.Task[None] | None = None
         self._sessions: set[Session] = set()
+        self._former: set[Session] = set()
+        self._workers: asyncio.TaskGroup | None = None
+        self._shift = 0
+        self._on_duty: set[int] = set()
+        self._renewed = asyncio.Event()
         self._look_at = office.runtime.spool.now()
         self._compacted_at = office.runtime.spool.now()
 
@@ -46,8 +53,8 @@ class Dispatch:
         office = self._office
         try:
             async with asyncio.TaskGroup() as workers:
-                for _ in range(office.runtime.settings.smtp.connections):
-                    workers.create_task(self._send())
+                self._workers = workers
+                self.call_on_duty()
                 try:
                     await self._keep_supplied(workers)
                 finally:
@@ -60,13 +67,44 @@ class Dispatch:
     def hasten(self) -> None:
         """Begin nothing more, and bring all sessions to their end."""
         self._office.supply.close()
-        for session in self._sessions:
+        for session in self._sessions | self._former:
             session.hasten()
 
-    async def _send(self) -> None:
-        """Be one of the connections."""
+    def call_on_duty(self) -> None:
+        """Have as many connections as the settings allow; who is one too many goes when it would connect again."""
+        if self._workers is None:
+            return  # they are called when the work begins
+        for number in range(self._office.runtime.settings.smtp.connections):
+            if number not in self._on_duty:
+                self._on_duty.add(number)
+                self._workers.create_task(self._send(number, self._shift))
+
+    def change_relay(self, *, is_elsewhere: bool) -> None:
+        """Begin with a relay that was changed; one that is elsewhere need not wait for the sessions with the former."""
+        for session in self._sessions:
+            session.finish()
+        if is_elsewhere:
+            self._former |= self._sessions
+            self._sessions = set()
+        self._shift += 1
+        self._on_duty = set()
+        self._office.watch.renew()
+        self._renewed.set()
+        self.call_on_duty()
+
+    def notify_by(self, notifier: Notifier | None) -> None:
+        """Leave the next summary to another notifier, or to none."""
+        self._notifier = notifier
+
+    async def _send(self, number: int, shift: int) -> None:
+        """Be one of the connections, as long as it is wanted."""
         office = self._office
         while await office.supply.wait_to_connect():
+            if shift != self._shift:
+                return
+            if number >= office.runtime.settings.smtp.connections:
+                self._on_duty.discard(number)
+                return
             first = office.supply.take(is_fresh=True)
             if first is None:
                 continue
@@ -82,12 +120,13 @@ class Dispatch:
             return await session.run(first)
         finally:
             self._sessions.discard(session)
+            self._former.discard(session)
             self._office.supply.woken.set()
 
     async def _keep_supplied(self, workers: asyncio.TaskGroup) -> None:
         runtime, watch = self._office.runtime, self._office.watch
         # The first question is for SIZE, and no message is to answer for the route.
-        await self._probe(None)
+        await self._probe(None, workers)
         while not runtime.stopping.is_set():
             self._office.supply.woken.clear()
             await self._compact_if_due()
@@ -98,7 +137,7 @@ class Dispatch:
                 if runtime.mode is Mode.ONCE and self._is_done:
                     return
             elif watch.may_probe() and self._is_quiet:
-                await self._probe(await self._message_to_probe())
+                await self._probe(await self._message_to_probe(), workers)
                 continue
             elif watch.is_sick:
                 self._give_back(self._office.supply.empty())
@@ -161,12 +200,18 @@ class Dispatch:
                     office.outbox.note(refused)
                     office.settler.put(refused)
 
-    async def _probe(self, message: Outgoing | None) -> None:
-        """Try the relay with one message, or with none."""
+    async def _probe(self, message: Outgoing | None, workers: asyncio.TaskGroup) -> None:
+        """Try the relay with one message, or with none; one that was changed meanwhile is not waited for."""
         watch = self._office.watch
         watch.begin_probe()
-        was_let_in = await self._hold(Session(self._office, is_single=True), message)
-        if was_let_in and watch.is_probing:
+        self._renewed.clear()
+        probe = workers.create_task(self._hold(Session(self._office, is_single=True), message))
+        renewal = asyncio.ensure_future(self._renewed.wait())
+        try:
+            await asyncio.wait({probe, renewal}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            renewal.cancel()
+        if probe.done() and probe.result() and watch.is_probing:
             await watch.works()
 
     async def _message_to_probe(self) -> Outgoing | None:

@@ -31,13 +31,19 @@ NAME_FOR_TOKENS = " smtp"  # no account's name begins with a space
 class Relay:
     """The relay of the configuration; `helo` is the name by which we introduce ourselves.
 
-    It remembers by what it logged in, so that a refused try is not repeated in each session.
+    It remembers by what it logged in, so that a refused try is not repeated in each session. Renewed, it is
+    another relay for the sessions that are opened from then on.
     """
 
     def __init__(self, settings: SmtpSettings, *, helo: str) -> None:
         self._settings = settings
         self._helo = helo
         self._mechanism: Mechanism | None = None
+
+    def renew(self, settings: SmtpSettings) -> None:
+        """Be the relay of other settings from the next session on."""
+        self._settings = settings
+        self._mechanism = None
 
     async def open(self) -> SmtpClient:
         """Open a session that is ready for MAIL; raises RouteFailed."""
@@ -64,13 +70,14 @@ class Relay:
                 )
             )
         except RouteFailed as error:
-            if error.phase is Phase.AUTH:
+            if error.phase is Phase.AUTH and settings is self._settings:
                 self._mechanism = None  # what worked once works no more: the next login chooses afresh
             is_refused = error.phase is Phase.AUTH and error.reply is not None and may_be_the_credentials(error.reply)
             if is_refused and login is not None and credentials is not None:
                 await forget_token(login, credentials)
             raise
-        self._mechanism = client.mechanism
+        if settings is self._settings:
+            self._mechanism = client.mechanism
         return client
 
 

@@ -88,6 +88,12 @@ class RouteWatch:
         """The probe is under way."""
         self._circuit = self._circuit.probing()
 
+    def renew(self) -> None:
+        """The relay is another one now, of which nothing is known: it is probed at once."""
+        self._circuit = Circuit.unknown(self._runtime.spool.now())
+        self._size_asked_at = None
+        self._supply.flow(flows=False)
+
     def count(self, settled: Settlement) -> bool:
         """Count an acceptance or a refusal; True when the refusals in a row have become alarming."""
         if settled.having(Verdict.ACCEPTED):

@@ -50,9 +50,14 @@ class Office:
     supply: Supply
     settler: Settler
     watch: RouteWatch
-    policy: RetryPolicy
     uniform: Callable[[float, float], float]
     stop_patience: timedelta
+
+    @property
+    def policy(self) -> RetryPolicy:
+        """When what is postponed is tried again, by the settings of now."""
+        submit = self.runtime.settings.submit
+        return RetryPolicy(initial=submit.retry_initial, longest=submit.retry_max, lifetime=submit.queue_lifetime)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,6 +78,7 @@ class Session:
         self._has_sent = False
         self._is_over = False
         self._is_hastened = False
+        self._is_past = False
         self._patience: asyncio.Timeout | None = None
 
     async def run(self, first: Outgoing | None) -> bool:
@@ -96,11 +102,22 @@ class Session:
             grace = self._office.stop_patience.total_seconds() if self._taken else 0.0
             self._patience.reschedule(asyncio.get_running_loop().time() + grace)
 
+    def finish(self) -> None:
+        """Take no further message, because the relay is another one now; what was sent is answered in its own time.
+
+        What becomes of this session says nothing of the relay any more.
+        """
+        self._is_past = self._is_over = True
+        if self._client is None:
+            self.hasten()
+
     async def _open(self) -> SmtpClient | None:
         office = self._office
         try:
             client = await self._patiently(office.relay.open())
         except RouteFailed as error:
+            if self._is_past:
+                return None
             reason = sick_route(error.phase, error.why, reply=error.reply, advice=error.advice)
             if office.supply.connections and office.watch.flows:
                 limited = FewerConnections(connections=office.supply.connections, reason=str(reason))
@@ -108,7 +125,7 @@ class Session:
             else:
                 await office.watch.trouble(reason)
             return None
-        if client is not None:
+        if client is not None and not self._is_past:
             await office.watch.learn_size(client.extensions.size)
         return client
 
@@ -180,8 +197,9 @@ class Session:
         events = self._conclude(outgoing, verdict)
         if verdict.course is Course.PAUSE and verdict.reason is not None:
             self._is_over = True
-            await office.watch.trouble(verdict.reason)
-        elif facts.mail is not None:
+            if not self._is_past:
+                await office.watch.trouble(verdict.reason)
+        elif facts.mail is not None and not self._is_past:
             await office.watch.works()
         await office.runtime.emit(events)
         await office.settler.room()

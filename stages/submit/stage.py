@@ -13,19 +13,20 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 from spool.claims import Outbox
 from spool.retention import compact
 from spool.route import Route, RouteState
 from stages.runner import Mode, Outcome, Runtime
-from stages.settings import Ambiguous
+from stages.settings import Ambiguous, Settings, SmtpSettings
 from stages.submit.conclusion import breaks_of
 from stages.submit.dispatch import Dispatch
 from stages.submit.notifier import Notifier
 from stages.submit.outgoing import Gateway
 from stages.submit.relay import Relay, name_for_helo
-from stages.submit.retry import RetryPolicy
 from stages.submit.route_watch import RouteWatch
 from stages.submit.session import Office
 from stages.submit.settler import Settler
@@ -56,14 +57,25 @@ class SubmitStage:
         if self._outbox is None:
             raise AssertionError("work before begin")
         office = self._office(runtime, self._outbox)
-        accounts = {account.name: account.deliver_to for account in runtime.settings.accounts}
+        accounts = _deliver_to(runtime.settings)
         notifier = self._notifier(runtime, office.relay)
         dispatch = Dispatch(office, Gateway(name=self._host_name, deliver_to=accounts), notifier=notifier)
+
+        def take_over(was: Settings, settings: Settings) -> None:
+            accounts.update(_deliver_to(settings))
+            office.outbox.holds_unknown = settings.submit.ambiguous is Ambiguous.HOLD
+            if settings.submit.notify != was.submit.notify:
+                dispatch.notify_by(self._notifier(runtime, office.relay))
+            if _way_to(settings.smtp) != _way_to(was.smtp):
+                office.relay.renew(settings.smtp)
+                dispatch.change_relay(is_elsewhere=_place(settings.smtp) != _place(was.smtp))
+            dispatch.call_on_duty()
+
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(office.settler.run())
                 listeners = [
-                    group.create_task(_hear(runtime, office.supply)),
+                    group.create_task(_hear(runtime, office.supply, take_over=take_over)),
                     group.create_task(_heed(runtime, dispatch)),
                 ]
                 await dispatch.run()
@@ -92,7 +104,6 @@ class SubmitStage:
 
     def _office(self, runtime: Runtime, outbox: Outbox) -> Office:
         supply = Supply(lambda claim: breaks_of(claim, epoch=runtime.tenure.epoch))
-        submit = runtime.settings.submit
         return Office(
             runtime=runtime,
             relay=Relay(runtime.settings.smtp, helo=name_for_helo(self._host_name)),
@@ -100,7 +111,6 @@ class SubmitStage:
             supply=supply,
             settler=Settler(runtime, outbox, supply=supply),
             watch=RouteWatch(runtime, supply, before=self._before),
-            policy=RetryPolicy(initial=submit.retry_initial, longest=submit.retry_max, lifetime=submit.queue_lifetime),
             uniform=random.uniform,
             stop_patience=self._stop_patience,
         )
@@ -111,11 +121,28 @@ def _is_at_its_end(runtime: Runtime) -> bool:
     return runtime.mode is Mode.DRAIN or (runtime.mode is Mode.ONCE and not runtime.stopping.is_set())
 
 
-async def _hear(runtime: Runtime, supply: Supply) -> None:
-    """Look whenever the doorbell rings."""
+async def _hear(runtime: Runtime, supply: Supply, *, take_over: Callable[[Settings, Settings], None]) -> None:
+    """Look whenever the doorbell rings, and heed changed settings."""
+    settings = runtime.settings
     while not runtime.stopping.is_set():
+        if runtime.settings is not settings:
+            was, settings = settings, runtime.settings
+            take_over(was, settings)
         await runtime.wait(None)
         supply.look_again()
+
+
+def _deliver_to(settings: Settings) -> dict[str, tuple[str, ...]]:
+    return {account.name: account.deliver_to for account in settings.accounts}
+
+
+def _way_to(smtp: SmtpSettings) -> SmtpSettings:
+    """What a session is opened by."""
+    return replace(smtp, connections=0, max_protocol_errors=0)
+
+
+def _place(smtp: SmtpSettings) -> tuple[str, int]:
+    return smtp.host, smtp.port
 
 
 async def _heed(runtime: Runtime, dispatch: Dispatch) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import socket
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from itertools import accumulate
 
@@ -29,6 +30,7 @@ from spool.rows import Message
 from spool.safe_text import safe_text
 from spool.staging import Finding, Staging, Unreadable
 from stages.runner import Mode, Outcome, Runtime
+from stages.settings import Settings
 from stages.validate.events import ExaminationFailed
 from stages.validate.examination import Rules, examine, rejected
 
@@ -48,14 +50,15 @@ class ValidateStage:
 
     def begin(self, runtime: Runtime) -> None:
         """Finish what an earlier holder began."""
-        accounts = {account.name: account for account in runtime.settings.accounts}
-        rules = Rules(settings=runtime.settings.validate, accounts=accounts, gateway=socket.getfqdn())
-        self._open = Examiner(runtime.spool, runtime.tenure, rules=rules)
+        self._open = Examiner(runtime.spool, runtime.tenure, rules=_rules(runtime.settings, gateway=socket.getfqdn()))
 
     async def work(self, runtime: Runtime) -> Outcome:
         """Validate what is staged and wait for more; with `--once` until nothing is staged."""
-        examiner = self._examiner
+        examiner, settings = self._examiner, runtime.settings
         while not runtime.stopping.is_set():
+            if runtime.settings is not settings:
+                settings = runtime.settings
+                examiner.rules = _renewed(examiner.rules, settings)
             if await runtime.call(examiner.settle_batch):
                 runtime.ring(Stage.SUBMIT)
             elif runtime.mode is Mode.ONCE:
@@ -80,8 +83,8 @@ class Examiner:
 
     def __init__(self, spool: Spool, tenure: Tenure, *, rules: Rules) -> None:
         """Finish what an earlier holder of the stage began; raises SpoolFailed."""
+        self.rules = rules
         self._spool = spool
-        self._rules = rules
         self._staging = Staging(spool, tenure)
         self._tidy_at = spool.now()
 
@@ -106,7 +109,7 @@ class Examiner:
 
     def _examine(self, message: Message) -> tuple[Finding, Sequence[Event]]:
         try:
-            examined = examine(self._spool, message, rules=self._rules)
+            examined = examine(self._spool, message, rules=self.rules)
         except Damaged as error:
             return Unreadable(message=message, what=error.what), ()
         except SpoolError:
@@ -122,6 +125,17 @@ class Examiner:
             finish_by_hand(self._spool)
             compact(self._spool, self._staging.journal, owner=Stage.VALIDATE)
             self._tidy_at = now + TIDY_EVERY
+
+
+def _rules(settings: Settings, *, gateway: str) -> Rules:
+    accounts = {account.name: account for account in settings.accounts}
+    return Rules(settings=settings.validate, accounts=accounts, gateway=gateway)
+
+
+def _renewed(rules: Rules, settings: Settings) -> Rules:
+    """The rules of changed settings; what an account that was removed has left here still goes to whom it was for."""
+    new = _rules(settings, gateway=rules.gateway)
+    return replace(new, accounts={**rules.accounts, **new.accounts})
 
 
 def up_to(messages: Sequence[Message], octets: int) -> Sequence[Message]:

@@ -1,4 +1,7 @@
-"""What the operator asks for and looks for: names to find a message by, wishes, repeated events, verbosity."""
+"""What the operator asks for and looks for: names to find a message by, wishes, repeated events, verbosity.
+
+And which maildrop an account's UIDLs are of.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ def upgrade() -> None:
     op.create_index("ix_events_topic", "events", ["name", "account", "topic", "event"])
     op.create_index("ix_events_at", "events", ["at"])
     op.create_index("ix_events_last_at", "events", ["last_at"])
+    op.add_column("accounts", sa.Column("maildrop", sa.Text()))
     op.add_column("requests", sa.Column("is_verbose", sa.Boolean(), nullable=False, server_default="0"))
     op.add_column("requests", sa.Column("uidls", sa.JSON(none_as_null=True)))
     op.create_table(
