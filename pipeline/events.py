@@ -30,3 +30,22 @@ class StageRestarted(Event):
     says: ClassVar[str] = "{stage} started again as process {pid}"
     stage: str
     pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigurationReloaded(Event):
+    """The changed configuration is in force, without a restart. `process` is `run`, for all stages, or one stage."""
+
+    says: ClassVar[str] = "{process} works by the changed configuration: {changes}"
+    process: str
+    changes: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigurationRefused(Event):
+    """The changed configuration is wrong, and the old one stays in force. Mend the file: it is read again by itself."""
+
+    level: ClassVar[Level] = Level.ERROR
+    says: ClassVar[str] = "{process} goes on by the old configuration, for the changed one is wrong: {problems}"
+    process: str
+    problems: str

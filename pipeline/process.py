@@ -14,7 +14,7 @@ from pipeline.exit_codes import ExitCode
 from pipeline.mirroring import mirror
 from spool.layout import Layout, Stage
 from spool.opening import utc_now
-from stages.runner import Mode, StageWork, run_stage
+from stages.runner import Follow, Mode, StageWork, run_stage
 from stages.settings import OAuth2Client, Settings
 
 MakeWork = Callable[[Stage], StageWork]
@@ -58,13 +58,20 @@ def run_stage_process(
     *,
     mode: Mode,
     lifeline: int | None = None,
+    follow: Follow | None = None,
     make_work: MakeWork = stage_work,
 ) -> ExitCode:
-    """Run a stage until its work ends; for `lifeline` see `stages.runner.run_stage`."""
+    """Run a stage until its work ends; for `lifeline` and `follow` see `stages.runner.run_stage`."""
     try:
         with mirror(settings.log) as listener:
             outcome = run_stage(
-                stage, make_work(stage), settings=settings, mode=mode, lifeline=lifeline, on_events=listener
+                stage,
+                make_work(stage),
+                settings=settings,
+                mode=mode,
+                lifeline=lifeline,
+                on_events=listener,
+                follow=follow,
             )
     except Exception as error:  # noqa: BLE001 - the end of a process: every error becomes its line and its code
         return report(error, name=stage, layout=Layout(settings.spool.directory), now=utc_now())

@@ -1,5 +1,8 @@
 """`run`: the four stages as processes, each started again when it dies, all stopped together.
 
+It watches the configuration for all of them: the stages that run are sent what was changed and is right, those that are
+started later begin with it.
+
 **Invariants:** `locks/run` is held for as long as any child lives; no index is open at a fork.
 **Failures:** `SpoolError` before anything was started; afterwards the exit code says it, and the child that failed
 has said why.
@@ -18,6 +21,7 @@ from pipeline.exit_codes import ExitCode
 from pipeline.mirroring import mirror
 from pipeline.process import run_stage_process
 from pipeline.scheduling import GiveUp, History, StartAgain, after_death, how_it_ended
+from pipeline.watching import Accepted, Watch, event_of, say_refusal
 from spool.errors import SpoolError
 from spool.event_log import SUPERVISOR
 from spool.events import Event, emit
@@ -42,10 +46,10 @@ def in_charge(settings: Settings) -> Iterator[None]:
         spool.close()
 
 
-def supervise(settings: Settings, *, main: StageMain = run_stage_process) -> int:
+def supervise(settings: Settings, *, main: StageMain = run_stage_process, watch: Watch | None = None) -> int:
     """Run all stages until SIGTERM or SIGINT; raises SpoolError where nothing could be started."""
     with in_charge(settings), Children(settings, main) as children:
-        return _Supervisor(settings, children).watch()
+        return _Supervisor(settings, children, configuration=watch).watch()
 
 
 def note(settings: Settings, *events: Event) -> None:
@@ -63,11 +67,12 @@ def note(settings: Settings, *events: Event) -> None:
 
 
 class _Supervisor:
-    """Which stage is to be started when."""
+    """Which stage is to be started when, and by which settings they work."""
 
-    def __init__(self, settings: Settings, children: Children) -> None:
+    def __init__(self, settings: Settings, children: Children, *, configuration: Watch | None) -> None:
         self._settings = settings
         self._children = children
+        self._configuration = configuration
         self._histories = dict.fromkeys(Stage, History())
         self._due: dict[Stage, float] = {}
 
@@ -75,7 +80,7 @@ class _Supervisor:
         for stage in Stage:
             self._children.start(stage, Mode.RUN)
         while True:
-            if self._children.wait(self._seconds_to_next_start()) is not None:
+            if self._children.wait(self._seconds_to_next_look()) is not None:
                 self._children.stop()
                 return ExitCode.OK
             for death in self._children.reap():
@@ -85,6 +90,7 @@ class _Supervisor:
                         return code
                     case StartAgain(seconds=seconds):
                         self._due[death.stage] = time.monotonic() + seconds
+            self._look_at_configuration()
             self._start_due()
 
     def _decide(self, death: Death) -> GiveUp | StartAgain:
@@ -102,5 +108,19 @@ class _Supervisor:
             pid = self._children.start(stage, Mode.RUN)
             note(self._settings, StageRestarted(stage=stage, pid=pid))
 
-    def _seconds_to_next_start(self) -> float | None:
-        return min(self._due.values()) - time.monotonic() if self._due else None
+    def _look_at_configuration(self) -> None:
+        if self._configuration is None:
+            return
+        if self._children.take_hangup():
+            self._configuration.ask()
+        news = self._configuration.look()
+        if isinstance(news, Accepted):
+            self._children.renew(news.settings)
+        if news is not None:
+            event = event_of(news, process="run")
+            say_refusal(event)
+            note(self._settings, event)
+
+    def _seconds_to_next_look(self) -> float | None:
+        looks = [] if self._configuration is None else [self._configuration.seconds]
+        return min([*looks, *(at - time.monotonic() for at in self._due.values())], default=None)

@@ -61,7 +61,8 @@ def run(
     """Run all stages; with --drain, until nothing is left that could move now."""
     from pipeline.cli import running
 
-    raise typer.Exit(running.run(invocation_of(context).settings(), drain=drain))
+    invocation = invocation_of(context)
+    raise typer.Exit(running.run(invocation.settings(), file=invocation.file(), drain=drain))
 
 
 @app.command(epilog=examples("stage fetch --once"))
@@ -75,7 +76,8 @@ def stage(
     from pipeline.cli import running
     from spool.layout import Stage
 
-    raise typer.Exit(running.stage(invocation_of(context).settings(), Stage(name.value), once=once))
+    invocation = invocation_of(context)
+    raise typer.Exit(running.stage(invocation.settings(), Stage(name.value), file=invocation.file(), once=once))
 
 
 @app.command(name="retrieve-now", epilog=examples("retrieve-now sales-isp --wait"))

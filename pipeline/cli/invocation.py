@@ -28,6 +28,12 @@ class Invocation:
 
         return load(self.config, os.environ)
 
+    def file(self) -> Path:
+        """The configuration file; raises ConfigurationError."""
+        from pipeline.config import find  # noqa: PLC0415 - as above
+
+        return find(self.config, os.environ)
+
     @contextmanager
     def reading(self) -> Iterator[Spool]:
         """Open the spool to look at it; raises SpoolError."""

@@ -25,6 +25,7 @@ def main() -> None:
     """Run the command that was typed, and exit."""
     _leave_no_core()
     _end_quietly_at_ctrl_c()
+    _bear_hangups(sys.argv[1:])
     _stand_in_for_closed_streams()
     sys.exit(run_command(sys.argv[1:]))
 
@@ -87,6 +88,15 @@ def _end_quietly_at_ctrl_c() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end_quietly)
+
+
+def _bear_hangups(arguments: Sequence[str]) -> None:
+    """Ignore SIGHUP from the start where it is to mean "read the configuration again": it must never end those.
+
+    The words are looked at before anything is imported that could tell a command from the value of an option.
+    """
+    if {"run", "stage"} & set(arguments):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _end_quietly(*_: object) -> None:

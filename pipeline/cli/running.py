@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
 from pipeline.cli.output import shown
 from pipeline.endings import CommandFailed, say
@@ -18,15 +20,16 @@ from stages.settings import Settings
 _LOOK_SECONDS = 0.2
 
 
-def run(settings: Settings, *, drain: bool) -> int:
-    """Run the whole pipeline, for good or until it is drained."""
+def run(settings: Settings, *, file: Path, drain: bool) -> int:
+    """Run the whole pipeline, for good and by what becomes of the configuration file, or until it is drained."""
     from pipeline.draining import drain as drain_all  # noqa: PLC0415 - `retrieve-now` needs no stage
     from pipeline.process import import_stages  # noqa: PLC0415 - `retrieve-now` needs no stage
     from pipeline.supervisor import supervise  # noqa: PLC0415 - `retrieve-now` needs no stage
+    from pipeline.watching import Watch  # noqa: PLC0415 - `retrieve-now` needs no stage
 
     import_stages(settings)
     if not drain:
-        return supervise(settings)
+        return supervise(settings, watch=Watch(file, settings))
     drained = drain_all(settings)
     summary = drained.summary
     picked_up = f"picked up {summary.picked_up}, " if summary.picked_up else ""
@@ -39,12 +42,15 @@ def run(settings: Settings, *, drain: bool) -> int:
     return drained.code
 
 
-def stage(settings: Settings, name: Stage, *, once: bool) -> int:
-    """Be one stage."""
+def stage(settings: Settings, name: Stage, *, file: Path, once: bool) -> int:
+    """Be one stage, by what becomes of the configuration file while it runs."""
     from pipeline.process import run_stage_process  # noqa: PLC0415 - a stage
+    from pipeline.watching import Watch, follow_file  # noqa: PLC0415 - a stage
     from stages.runner import Mode  # noqa: PLC0415 - a stage
 
-    return run_stage_process(name, settings, mode=Mode.ONCE if once else Mode.RUN)
+    if once:
+        return run_stage_process(name, settings, mode=Mode.ONCE)
+    return run_stage_process(name, settings, mode=Mode.RUN, follow=partial(follow_file, Watch(file, settings)))
 
 
 def retrieve_now(settings: Settings, names: Sequence[str], *, wait: bool) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pipeline.process import run_stage_process
 from spool.layout import Stage
-from stages.runner import Mode, Outcome, Runtime, StageWork
+from stages.runner import Follow, Mode, Outcome, Runtime, StageWork
 from stages.settings import Settings
 
 UPSTREAM = (Stage.FETCH, Stage.PICKUP)
@@ -39,8 +39,8 @@ class FakeMain:
     def __init__(self, **works: Work) -> None:
         self._works = works
 
-    def __call__(self, stage: Stage, settings: Settings, *, mode: Mode, lifeline: int) -> int:
-        return run_stage_process(stage, settings, mode=mode, lifeline=lifeline, make_work=self._make)
+    def __call__(self, stage: Stage, settings: Settings, *, mode: Mode, lifeline: int, follow: Follow | None) -> int:
+        return run_stage_process(stage, settings, mode=mode, lifeline=lifeline, follow=follow, make_work=self._make)
 
     def _make(self, stage: Stage) -> StageWork:
         return FakeStage(self._works.get(stage))
