@@ -174,15 +174,18 @@ class Polling:
         name = account.name
         if name in self._polls:
             self._polls[name].account = account
-        if was.interval != account.interval:
-            state = await self._runtime.call(lambda: self._desk.accounts.state(name))
-            self._due[name] = rescheduled(
-                self._due[name],
-                was=was.interval,
-                interval=account.interval,
-                is_failing=state.failures > 0,
-                now=self._runtime.spool.now(),
-            )
+        if was.interval == account.interval:
+            return
+        due_at, now = self._due[name], self._runtime.spool.now()
+
+        def reschedule() -> datetime:
+            state = self._desk.accounts.state(name)
+            is_failing = state.failures > 0
+            at = rescheduled(due_at, was=was.interval, interval=account.interval, is_failing=is_failing, now=now)
+            self._desk.accounts.save(replace(state, next_poll_at=at))
+            return at
+
+        self._due[name] = await self._runtime.call(reschedule)
 
     def _leaves_line(self, name: str) -> bool:
         """Take an account out of the line, or from waiting for its time; False where its session is under way."""

@@ -136,6 +136,8 @@ class Fetching:
         self.fetch(max_message_octets=100_000_000)
         self.leave: timedelta | None = timedelta(0)
         self.passwords: dict[str, PasswordSource] = {}
+        # Accounts that have another name than their user.
+        self.names: dict[str, str] = {}
         self.users = 1
 
     def fetch(self, **changes: object) -> None:
@@ -181,9 +183,11 @@ class Fetching:
     def _accounts(self, provider: Provider) -> Iterator[AccountSettings]:
         """The provider's account, and as many more at the same host as there are users beyond the first."""
         for number in range(self.users):
-            yield self._account(provider, name=f"{provider.user}{number or ''}")
+            name = self.names.get(provider.user, provider.user)
+            yield self.account(provider, name=f"{name}{number or ''}")
 
-    def _account(self, provider: Provider, *, name: str) -> AccountSettings:
+    def account(self, provider: Provider, *, name: str = "sales") -> AccountSettings:
+        """An account of that name for the provider's maildrop; the provider has started."""
         plain = dataclasses.replace(account(name), username=provider.user)
         return dataclasses.replace(
             plain,

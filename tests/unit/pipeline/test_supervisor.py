@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from pipeline.config import load
+from pipeline.process import run_stage_process
 from pipeline.supervisor import supervise
+from pipeline.watching import Watch
 from spool import queries
 from spool.errors import IndexLost, SpoolUnusable, StageHeld
 from spool.events import LoggedEvent
@@ -21,7 +24,7 @@ from spool.layout import Layout, Stage
 from spool.locks import RUN, hold, hold_all_stages
 from spool.opening import open_spool
 from spool.queries import open_for_reading
-from stages.runner import Outcome, Runtime
+from stages.runner import Follow, Mode, Outcome, Runtime
 from stages.settings import Settings
 from tests.support.fake_stages import FakeMain
 from tests.support.processes import wait_until
@@ -46,6 +49,107 @@ def lives(settings: Settings) -> int:
     with book.open("a") as file:
         file.write(".")
     return len(book.read_text())
+
+
+def write(settings: Settings, *, connections: int | str) -> Path:
+    """The configuration file of these settings, replaced as an editor does."""
+    file = settings.spool.directory.parent / "pop3connector.toml"
+    new = file.with_suffix(".new")
+    new.write_text(f'[spool]\ndirectory = "{settings.spool.directory}"\n[smtp]\nconnections = {connections}\n')
+    os.replace(new, file)
+    return file
+
+
+class RenewedStage:
+    """A stage that renews the file at its start, and ends the run when it works by what is there then."""
+
+    def __init__(self, directory: Path, *, first: Callable[[], object], wanted: int) -> None:
+        self._directory = directory
+        self._first = first
+        self._wanted = wanted
+
+    def begin(self, runtime: Runtime) -> None:
+        (self._directory / f"{runtime.tenure.stage}.pid").write_text(str(os.getpid()))
+
+    async def work(self, runtime: Runtime) -> Outcome:
+        if runtime.tenure.stage is Stage.SUBMIT:
+            self._first()
+        while runtime.settings.smtp.connections != self._wanted and not runtime.stopping.is_set():
+            await runtime.wait(None)
+        (self._directory / f"{runtime.tenure.stage}.renewed").write_text(str(os.getpid()))
+        if len(list(self._directory.glob("*.renewed"))) == len(Stage):
+            os.kill(os.getppid(), signal.SIGTERM)
+        await runtime.stopping.wait()
+        return DONE
+
+    def end(self, _: Runtime) -> None:
+        pass
+
+
+def supervise_renewed(settings: Settings, first: Callable[[], object], *, wanted: int) -> int:
+    """Run until all stages have got so many connections."""
+    file = write(settings, connections=4)
+    made = RenewedStage(file.parent, first=first, wanted=wanted)
+
+    def main(stage: Stage, settings: Settings, *, mode: Mode, lifeline: int, follow: Follow | None) -> int:
+        return run_stage_process(stage, settings, mode=mode, lifeline=lifeline, follow=follow, make_work=lambda _: made)
+
+    return supervise(settings, main=main, watch=Watch(file, load(file, os.environ)))
+
+
+def test_what_is_changed_and_right_reaches_every_stage_that_runs(settings: Settings, tmp_path: Path) -> None:
+    assert supervise_renewed(settings, lambda: write(settings, connections=7), wanted=7) == 0
+    for stage in Stage:
+        assert (tmp_path / f"{stage}.renewed").read_text() == (tmp_path / f"{stage}.pid").read_text()
+    told = [event.text for event in events(settings) if event.name == "ConfigurationReloaded"]
+    assert told == ["run works by the changed configuration: [smtp] connections"]
+
+
+def test_what_is_wrong_is_told_and_reaches_nobody(settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:
+    def be_wrong_first() -> None:
+        write(settings, connections='"many"')
+        os.kill(os.getppid(), signal.SIGHUP)
+        wait_until(lambda: [event for event in events(settings) if event.name == "ConfigurationRefused"], "refused")
+        write(settings, connections=7)
+
+    assert supervise_renewed(settings, be_wrong_first, wanted=7) == 0
+    (refused,) = [event for event in events(settings) if event.name == "ConfigurationRefused"]
+    assert refused.level.word == "error"
+    assert "smtp.connections: must be an integer" in refused.text
+    assert refused.text in capfd.readouterr().err
+
+
+def test_a_stage_that_is_started_again_has_the_settings_of_now(settings: Settings) -> None:
+    def die_after_the_change() -> None:
+        if lives(settings) > 1:
+            return
+        write(settings, connections=7)
+        os.kill(os.getppid(), signal.SIGHUP)
+        wait_until(lambda: [event for event in events(settings) if event.name == "ConfigurationReloaded"], "reloaded")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert supervise_renewed(settings, die_after_the_change, wanted=7) == 0
+    assert lives(settings) == 3
+
+
+def test_a_storm_of_hangups_ends_neither_the_supervisor_nor_a_stage(settings: Settings) -> None:
+    def storm() -> None:
+        for pid in [os.getppid(), os.getpid()] * 20:
+            os.kill(pid, signal.SIGHUP)
+        write(settings, connections=7)
+
+    assert supervise_renewed(settings, storm, wanted=7) == 0
+    assert [event.name for event in events(settings)].count("ConfigurationReloaded") == 1
+    assert not [event for event in events(settings) if event.name == "StageDied"]
+
+
+def test_sighup_means_what_it_meant_before_when_the_run_has_ended(settings: Settings) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        supervise(settings, main=FakeMain(submit=stop_supervisor))
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def events(settings: Settings) -> Sequence[LoggedEvent]:

@@ -17,7 +17,7 @@ from spool.events import SpoolWarning
 from spool.layout import Stage
 from spool.locks import hold
 from spool.opening import open_spool
-from stages.runner import Mode, Outcome, Runtime, run_stage
+from stages.runner import Follow, Mode, Outcome, Runtime, run_stage
 from tests.support.settings import default_settings
 from tests.support.spools import logged
 
@@ -45,8 +45,9 @@ class Work:
         self.threads.add(threading.current_thread().name)
 
 
-def run(directory: Path, work: Work, *, lifeline: int | None = None) -> Outcome:
-    return run_stage(Stage.VALIDATE, work, settings=default_settings(directory), mode=Mode.ONCE, lifeline=lifeline)
+def run(directory: Path, work: Work, *, lifeline: int | None = None, follow: Follow | None = None) -> Outcome:
+    settings = default_settings(directory)
+    return run_stage(Stage.VALIDATE, work, settings=settings, mode=Mode.ONCE, lifeline=lifeline, follow=follow)
 
 
 async def until_told_to_stop(runtime: Runtime) -> bool:
@@ -120,6 +121,58 @@ def test_a_stage_whose_supervisor_is_gone_stops_as_on_sigterm(tmp_path: Path) ->
         assert run(tmp_path, Work(work), lifeline=lifeline).is_complete
     finally:
         os.close(lifeline)
+
+
+def test_settings_that_are_renewed_end_a_wait_and_are_there(tmp_path: Path) -> None:
+    other = default_settings(tmp_path / "other")
+
+    async def follow(runtime: Runtime) -> None:
+        runtime.renew(other)
+
+    async def work(runtime: Runtime) -> bool:
+        before = runtime.settings
+        async with asyncio.timeout(10):
+            return await runtime.wait(None) and before is not other and runtime.settings is other
+
+    assert run(tmp_path, Work(work), follow=follow).is_complete
+
+
+def test_who_renews_the_settings_ends_with_the_work(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    async def follow(_: Runtime) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append("cancelled")
+
+    async def work(_: Runtime) -> bool:
+        await asyncio.sleep(0)
+        return True
+
+    stage = Work(work)
+    assert run(tmp_path, stage, follow=follow).is_complete
+    assert seen == ["cancelled"]
+    assert stage.steps[-1] == "end"
+
+
+@pytest.mark.parametrize("culprit", ["work", "follow"])
+def test_an_error_beside_who_renews_the_settings_is_the_stages_own(tmp_path: Path, culprit: str) -> None:
+    """Whoever reports it knows errors, not groups of them; nothing that fails is kept quiet."""
+
+    async def follow(_: Runtime) -> None:
+        if culprit == "follow":
+            raise ValueError("broken")
+
+    async def work(_: Runtime) -> None:
+        if culprit == "work":
+            raise ValueError("broken")
+        await asyncio.Event().wait()
+
+    stage = Work(work)
+    with pytest.raises(ValueError, match="broken"):
+        run(tmp_path, stage, follow=follow)
+    assert stage.steps[-1] == "end"
 
 
 def test_the_doorbell_ends_a_wait(tmp_path: Path) -> None:
