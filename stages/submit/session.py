@@ -79,6 +79,7 @@ class Session:
         self._is_over = False
         self._is_hastened = False
         self._is_past = False
+        self._is_counted = False
         self._patience: asyncio.Timeout | None = None
 
     async def run(self, first: Outgoing | None) -> bool:
@@ -108,6 +109,7 @@ class Session:
         What becomes of this session says nothing of the relay any more.
         """
         self._is_past = self._is_over = True
+        self._count_out()
         if self._client is None:
             self.hasten()
 
@@ -130,15 +132,21 @@ class Session:
         return client
 
     async def _use(self, client: SmtpClient) -> None:
-        supply = self._office.supply
         self._client = client
-        supply.connections += 1
+        if not self._is_past:
+            self._office.supply.connections += 1
+            self._is_counted = True
         try:
             await self._patiently(self._converse(client))
             await client.quit()
         finally:
-            supply.connections -= 1
+            self._count_out()
             await client.close()
+
+    def _count_out(self) -> None:
+        if self._is_counted:
+            self._office.supply.connections -= 1
+            self._is_counted = False
 
     async def _converse(self, client: SmtpClient) -> None:
         while True:
@@ -167,8 +175,10 @@ class Session:
             self._patience = None
 
     def _must_end(self, client: SmtpClient) -> bool:
-        limit = self._office.runtime.settings.smtp.max_protocol_errors
-        return self._is_over or not client.is_usable or must_renew(client.errors, max_protocol_errors=limit)
+        smtp = self._office.runtime.settings.smtp
+        if self._is_over or not client.is_usable or self._office.supply.connections > smtp.connections:
+            return True
+        return must_renew(client.errors, max_protocol_errors=smtp.max_protocol_errors)
 
     def _take(self) -> Submission | None:
         outgoing, self._first = self._first, None
