@@ -28,6 +28,7 @@ FULL = AccountState(
     doubt_round=2,
     rounds=9,
     sizes_exact=False,
+    maildrop="pop.isp.example sales",
 )
 OVERSIZE = Left(
     uidl=Uidl(b"\xff big"),
@@ -51,6 +52,11 @@ def test_a_state_is_read_back(tmp_path: Path, state: AccountState) -> None:
     memory = accounts(tmp_path)
     memory.save(state)
     assert memory.states() == {state.name: state}
+    assert memory.state(state.name) == state
+
+
+def test_an_account_that_was_never_polled_has_a_blank_state(tmp_path: Path) -> None:
+    assert accounts(tmp_path).state("sales") == AccountState(name="sales")
 
 
 def test_a_later_state_replaces_the_earlier_one_whole(tmp_path: Path) -> None:

@@ -319,3 +319,32 @@ def test_what_may_be_new_and_is_not_asked_for_has_its_reason() -> None:
     assert made.stays == {3: Stays.OVERSIZE, 4: Stays.BROKEN}
     unknown = Limit(octets=None, source="", is_known=False)
     assert decide(listed("a", octets=UNKNOWN_LIMIT_OCTETS + 1), limit=unknown).stays == {1: Stays.WAITING}
+
+
+HERE = "pop.isp.example sales"
+
+
+def at(maildrop: str | None, *, was: str | None, uidl: str = "a", is_empty: bool = False) -> Plan:
+    """The plan for a maildrop whose messages stay, where another one was listed last."""
+    memory = Memory(state=state(maildrop=was, rounds=4), entries=[entry("a")])
+    rules = Rules(leave=None, limit=NO_LIMIT, maildrop=maildrop)
+    return plan([] if is_empty else listed(uidl), memory=memory, rules=rules, now=NOW)
+
+
+def test_uidls_of_another_maildrop_are_not_those_that_were_had() -> None:
+    """The ledger knows an account by its name: its message would stay at the provider, unread, as had."""
+    made = at(HERE, was="pop.other.example sales")
+    assert (made.doubt, made.round) == ("the account has another host or user name", 5)
+    assert steps(made) == {1: "compare"}
+
+
+@pytest.mark.parametrize(("maildrop", "was"), [(HERE, HERE), (HERE, None), (None, HERE)])
+def test_uidls_of_the_same_maildrop_and_of_one_that_was_not_noted_are_trusted(
+    maildrop: str | None, was: str | None
+) -> None:
+    made = at(maildrop, was=was)
+    assert (made.doubt, steps(made)) == (None, {})
+
+
+def test_an_empty_listing_of_another_maildrop_leaves_nothing_to_doubt() -> None:
+    assert at(HERE, was="pop.other.example sales", is_empty=True).doubt is None

@@ -111,3 +111,18 @@ def test_on_a_line_that_breaks_sessions_become_shorter_and_grow_again(poll: Poll
 def test_sessions_that_break_one_after_another_end_the_poll(poll: Poll) -> None:
     goes_on = [poll.add(report(resolved=9, error=LOST)) for _ in range(BROKEN_IN_A_ROW)]
     assert goes_on == [True] * (BROKEN_IN_A_ROW - 1) + [False]
+
+
+def test_a_poll_that_starts_over_forgets_what_sessions_taught_and_keeps_what_they_brought(poll: Poll) -> None:
+    """The account was changed: nothing is known of the server that it has now."""
+    poll.requests.add(7)
+    poll.add(report(admitted=3))
+    poll.add(report(error=LOST, broke=KEY, resolved=4, needs_one_by_one=True, unsure=frozenset({Uidl(b"a")})))
+    other = account("other")
+    poll.start_over(other, login=None)
+    fresh = Poll(account=other, began_at=0.0, requests={7}, admitted=3)
+    assert (poll.account, poll.error, poll.put_off, poll.ask_limit) == (other, None, set(), None)
+    assert (poll.one_by_one, poll.unsure, poll.login) == (False, frozenset(), None)
+    assert (poll.requests, poll.outcome) == (fresh.requests, fresh.outcome)
+    for _ in range(BROKEN_IN_A_ROW - 1):
+        assert poll.add(report(error=LOST, resolved=1))

@@ -62,3 +62,31 @@ def test_the_line_is_idle_when_nobody_waits_and_nobody_has_a_turn() -> None:
     assert not line.is_idle
     line.done("a1")
     assert line.is_idle
+
+
+def test_turns_that_are_had_go_on_when_fewer_are_allowed() -> None:
+    line = rota("a1", "a2", "b1", "c1", concurrency=3)
+    assert turns(line) == ["a1", "a2", "b1"]
+    line.allow(concurrency=1, per_host=1)
+    for account in ("a1", "a2"):
+        line.done(account)
+        assert turns(line) == []
+    line.done("b1")
+    assert turns(line) == ["c1"]
+
+
+def test_more_turns_are_given_as_soon_as_they_are_allowed() -> None:
+    line = rota("a1", "a2", "b1", concurrency=1, per_host=1)
+    assert turns(line) == ["a1"]
+    line.allow(concurrency=3, per_host=2)
+    assert turns(line) == ["a2", "b1"]
+
+
+def test_who_leaves_the_line_gets_no_turn_and_who_has_one_keeps_it() -> None:
+    line = rota("a1", "b1", concurrency=1)
+    assert turns(line) == ["a1"]
+    assert line.leave("b1")
+    assert not line.leave("a1")
+    line.done("a1")
+    assert turns(line) == []
+    assert line.is_idle

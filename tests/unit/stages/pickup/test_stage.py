@@ -16,10 +16,11 @@ from spool.replay import begin_replay
 from spool.segments import LARGE_OCTETS
 from spool.states import State
 from stages.pickup.stage import PickupStage, batches
-from stages.runner import Mode, run_stage
+from stages.runner import Mode, Runtime, run_stage
 from tests.support.dropping import FILE, SETTLE_SECONDS, Seconds, desk, drop, refused, settings, settle, spool_at
+from tests.support.fetching import until
 from tests.support.other_user import NOBODY, as_nobody, public_directory
-from tests.support.settings import default_settings
+from tests.support.settings import account, default_settings
 from tests.support.spools import logged, message, queue_ids
 
 
@@ -104,6 +105,46 @@ def test_what_a_sender_wrote_on_top_of_his_message_does_not_choose_where_it_goes
     drop(spool, FILE.replace(b"corp.example", b"elsewhere.example"))
     run(spool, Mode.ONCE)
     assert [message(spool, queue_id).state for queue_id in queue_ids(spool)] == [State.BADMAIL]
+
+
+def test_files_for_a_domain_that_is_accepted_from_now_on_are_taken(spool: Spool) -> None:
+    """And without a restart: the stage keeps its lock, and begins anew under it."""
+    before = dataclasses.replace(
+        default_settings(spool.layout.root), pickup=settings(settle_seconds=0.01, domain="other.example")
+    )
+
+    async def follow(runtime: Runtime) -> None:
+        drop(spool, name="refused.eml")
+        await until(lambda: State.BADMAIL in states())
+        runtime.renew(dataclasses.replace(before, pickup=settings(settle_seconds=0.01)))
+        drop(spool, name="taken.eml")
+        await until(lambda: State.STAGED in states())
+        runtime.stopping.set()
+
+    def states() -> list[State]:
+        return [message(spool, queue_id).state for queue_id in queue_ids(spool)]
+
+    assert run_stage(Stage.PICKUP, PickupStage(), settings=before, follow=follow).is_complete
+    assert sorted(states()) == [State.BADMAIL, State.STAGED]
+
+
+def test_a_change_that_is_not_pickups_does_not_begin_it_anew(spool: Spool) -> None:
+    """What is left on purpose is told once, not at each change of a password."""
+    before = dataclasses.replace(default_settings(spool.layout.root), pickup=settings(settle_seconds=0.01))
+    (spool.layout.pickup / "link.eml").symlink_to("/nowhere")
+
+    async def follow(runtime: Runtime) -> None:
+        await until(lambda: "LeftInPickup" in names())
+        runtime.renew(dataclasses.replace(before, accounts=(account(),)))
+        drop(spool)
+        await until(lambda: bool(queue_ids(spool)))
+        runtime.stopping.set()
+
+    def names() -> list[str]:
+        return [event.name for event in logged(spool)]
+
+    run_stage(Stage.PICKUP, PickupStage(), settings=before, follow=follow)
+    assert names().count("LeftInPickup") == 1
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

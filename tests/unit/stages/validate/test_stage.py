@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from spool.badmail import read_badmail
+from spool.doorbell import ring
+from spool.envelope import Arrival
 from spool.journal import Outcome
 from spool.layout import COMMAND_JOURNAL, Stage
 from spool.opening import Spool, take_stage
@@ -16,12 +18,13 @@ from spool.queue_id import QueueId
 from spool.route import Route
 from spool.staging import open_journal
 from spool.states import State
-from stages.runner import Mode, run_stage
+from stages.runner import Mode, Runtime, run_stage
 from stages.settings import AccountSettings, BareNewlines, InvalidReversePath, ValidateSettings
 from stages.validate import stage
 from stages.validate.examination import Rules
 from stages.validate.stage import Examiner, ValidateStage
 from tests.support.attempts import cut_off
+from tests.support.fetching import until
 from tests.support.settings import account, default_settings
 from tests.support.spools import Clock, admit, arrival, letters, logged, make_spool, message
 
@@ -141,3 +144,47 @@ def test_many_large_messages_are_not_read_in_one_batch(spool: Spool) -> None:
     """A stop, and a commit, must not wait for gigabytes."""
     rows = [dataclasses.replace(message(spool, one.queue_id), octets=40_000_000) for one in admit(spool, *letters(3))]
     assert len(stage.up_to(rows, stage.BATCH_OCTETS)) == 1
+
+
+def test_what_comes_next_is_held_to_the_checks_of_now(spool: Spool) -> None:
+    before = dataclasses.replace(default_settings(spool.layout.root), accounts=(account(),))
+    strict = dataclasses.replace(before.validate, bare_newlines=BareNewlines.BADMAIL)
+    found: list[State] = []
+
+    async def follow(runtime: Runtime) -> None:
+        found.append(await admitted_and_seen(runtime, uidl="1"))
+        runtime.renew(dataclasses.replace(before, validate=strict))
+        found.append(await admitted_and_seen(runtime, uidl="2"))
+        runtime.stopping.set()
+
+    async def admitted_and_seen(runtime: Runtime, *, uidl: str) -> State:
+        (receipt,) = admit(spool, arrival(GOOD + b"a bare\nline feed\r\n", uidl=uidl))
+        ring(spool, Stage.VALIDATE)
+        await until(lambda: state(spool, receipt.queue_id) is not State.STAGED)
+        return state(spool, receipt.queue_id)
+
+    run_stage(Stage.VALIDATE, ValidateStage(), settings=before, follow=follow)
+    assert found == [State.READY, State.BADMAIL]
+
+
+def test_what_an_account_has_left_here_goes_to_whom_it_was_for_when_it_is_removed(spool: Spool) -> None:
+    """It is removed at the end of a migration: its last mail must not end in Badmail for that."""
+    before = dataclasses.replace(default_settings(spool.layout.root), accounts=(account(),))
+
+    async def follow(runtime: Runtime) -> None:
+        runtime.renew(dataclasses.replace(before, accounts=(account("info"),)))
+        found = admit(spool, arrival(GOOD), account_arrival("info"))
+        ring(spool, Stage.VALIDATE)
+        await until(lambda: {state(spool, one.queue_id) for one in found} == {State.READY})
+        assert [message(spool, one.queue_id).recipients for one in found] == [
+            ("sales@corp.example",),
+            ("info@corp.example",),
+        ]
+        runtime.stopping.set()
+
+    run_stage(Stage.VALIDATE, ValidateStage(), settings=before, follow=follow)
+
+
+def account_arrival(name: str) -> Arrival:
+    one = arrival(GOOD, uidl=name)
+    return dataclasses.replace(one, origin=dataclasses.replace(one.origin, account=name))
