@@ -85,7 +85,7 @@ class Polling:
             await self._hear_of_relay()
         while not self._runtime.stopping.is_set():
             if self._runtime.settings is not self._settings:
-                await self._take_over(self._runtime.settings)
+                await self._heed(self._runtime.settings)
             # First: what another fetcher had must not be new to the poll that follows.
             await take_over(self._desk)
             for wish in await self._requests.take():
@@ -108,7 +108,7 @@ class Polling:
             return now
         return min(state.next_poll_at, now + account.interval)
 
-    async def _take_over(self, settings: Settings) -> None:
+    async def _heed(self, settings: Settings) -> None:
         """Heed changed settings: those of sessions from the next one on, those of accounts now."""
         self._settings = settings
         self._rota.allow(concurrency=settings.fetch.concurrency, per_host=settings.fetch.per_host)
