@@ -38,6 +38,8 @@ BATCH_MESSAGES = 256
 BATCH_OCTETS = 64 * 1024 * 1024
 # A ring can be lost; this is how long that may hold a message back.
 LOOK_SECONDS = 30.0
+# Each process by itself learns of a changed configuration, within seconds of the others.
+PATIENCE = timedelta(minutes=1)
 TIDY_EVERY = timedelta(hours=1)
 _MAX_TRACEBACK = 2_000
 
@@ -50,7 +52,10 @@ class ValidateStage:
 
     def begin(self, runtime: Runtime) -> None:
         """Finish what an earlier holder began."""
-        self._open = Examiner(runtime.spool, runtime.tenure, rules=_rules(runtime.settings, gateway=socket.getfqdn()))
+        rules = _rules(runtime.settings, gateway=socket.getfqdn())
+        # Only a stage that runs on will hear of an account that fetch has heard of first.
+        patience = PATIENCE if runtime.mode is Mode.RUN else timedelta(0)
+        self._open = Examiner(runtime.spool, runtime.tenure, rules=rules, patience=patience)
 
     async def work(self, runtime: Runtime) -> Outcome:
         """Validate what is staged and wait for more; with `--once` until nothing is staged."""
@@ -79,11 +84,15 @@ class ValidateStage:
 
 
 class Examiner:
-    """Takes staged messages batch by batch; for the spool's thread."""
+    """Takes staged messages batch by batch; for the spool's thread. `rules` may be replaced between two batches.
 
-    def __init__(self, spool: Spool, tenure: Tenure, *, rules: Rules) -> None:
+    A message of an account that they do not know is let lie for `patience` after it was fetched.
+    """
+
+    def __init__(self, spool: Spool, tenure: Tenure, *, rules: Rules, patience: timedelta = timedelta(0)) -> None:
         """Finish what an earlier holder of the stage began; raises SpoolFailed."""
         self.rules = rules
+        self._patience = patience
         self._spool = spool
         self._staging = Staging(spool, tenure)
         self._tidy_at = spool.now()
@@ -91,7 +100,8 @@ class Examiner:
     def settle_batch(self) -> int:
         """Examine and settle the oldest staged messages; answers how many there were. Raises SpoolFailed."""
         self._tidy_if_due()
-        batch = up_to(self._staging.waiting(BATCH_MESSAGES), BATCH_OCTETS)
+        waiting = [one for one in self._staging.waiting(BATCH_MESSAGES) if not self._is_early(one)]
+        batch = up_to(waiting, BATCH_OCTETS)
         findings: list[Finding] = []
         events: list[Event] = []
         for message in batch:
@@ -106,6 +116,11 @@ class Examiner:
     def close(self) -> None:
         """Give the journal back."""
         self._staging.close()
+
+    def _is_early(self, message: Message) -> bool:
+        """Whether the account of a message was added, and this process was not told yet."""
+        is_young = abs(self._spool.now() - message.fetched_at) < self._patience
+        return is_young and not message.recipients and message.account not in self.rules.accounts
 
     def _examine(self, message: Message) -> tuple[Finding, Sequence[Event]]:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from spool.doorbell import ring
 from spool.envelope import Arrival
 from spool.journal import Outcome
 from spool.layout import COMMAND_JOURNAL, Stage
-from spool.opening import Spool, take_stage
+from spool.opening import Spool, take_stage, utc_now
 from spool.queue_id import QueueId
 from spool.route import Route
 from spool.staging import open_journal
@@ -173,7 +173,7 @@ def test_what_an_account_has_left_here_goes_to_whom_it_was_for_when_it_is_remove
 
     async def follow(runtime: Runtime) -> None:
         runtime.renew(dataclasses.replace(before, accounts=(account("info"),)))
-        found = admit(spool, arrival(GOOD), account_arrival("info"))
+        found = admit(spool, arrival(GOOD), account_arrival("info", at=utc_now()))
         ring(spool, Stage.VALIDATE)
         await until(lambda: {state(spool, one.queue_id) for one in found} == {State.READY})
         assert [message(spool, one.queue_id).recipients for one in found] == [
@@ -185,6 +185,36 @@ def test_what_an_account_has_left_here_goes_to_whom_it_was_for_when_it_is_remove
     run_stage(Stage.VALIDATE, ValidateStage(), settings=before, follow=follow)
 
 
-def account_arrival(name: str) -> Arrival:
+def test_mail_of_an_account_that_validate_has_not_heard_of_yet_waits_for_that(spool: Spool) -> None:
+    """Stages under unit files look at the file each by itself: fetch may have fetched before validate has read it."""
+    before = dataclasses.replace(default_settings(spool.layout.root), accounts=(account(),))
+
+    async def follow(runtime: Runtime) -> None:
+        early, known = admit(spool, account_arrival("info", at=utc_now()), arrival(GOOD))
+        ring(spool, Stage.VALIDATE)
+        await until(lambda: state(spool, known.queue_id) is State.READY)
+        assert state(spool, early.queue_id) is State.STAGED
+        runtime.renew(dataclasses.replace(before, accounts=(account(), account("info"))))
+        await until(lambda: state(spool, early.queue_id) is State.READY)
+        runtime.stopping.set()
+
+    run_stage(Stage.VALIDATE, ValidateStage(), settings=before, follow=follow)
+
+
+def test_mail_of_an_account_that_nobody_hears_of_is_refused_in_the_end(tmp_path: Path) -> None:
+    clock = Clock()
+    spool = make_spool(tmp_path, clock=clock)
+    (receipt,) = admit(spool, account_arrival("gone", at=clock()))
+    with take_stage(spool, Stage.VALIDATE) as tenure:
+        examiner = Examiner(spool, tenure, rules=RULES, patience=stage.PATIENCE)
+        clock.advance(stage.PATIENCE - timedelta(seconds=1))
+        assert examiner.settle_batch() == 0
+        clock.advance(timedelta(seconds=1))
+        assert examiner.settle_batch() == 1
+        examiner.close()
+    assert state(spool, receipt.queue_id) is State.BADMAIL
+
+
+def account_arrival(name: str, *, at: datetime) -> Arrival:
     one = arrival(GOOD, uidl=name)
-    return dataclasses.replace(one, origin=dataclasses.replace(one.origin, account=name))
+    return dataclasses.replace(one, origin=dataclasses.replace(one.origin, account=name, fetched_at=at))
