@@ -43,7 +43,10 @@ class ConfigurationReloaded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigurationRefused(Event):
-    """The changed configuration is wrong, and the old one stays in force. Mend the file: it is read again by itself."""
+    """The changed configuration is wrong, and the old one stays in force.
+
+    Mend the file: it is read again by itself. `check` says whether it is right.
+    """
 
     level: ClassVar[Level] = Level.ERROR
     says: ClassVar[str] = "{process} goes on by the old configuration, for the changed one is wrong: {problems}"
