@@ -20,6 +20,7 @@ from stages.secret import Secret
 from stages.settings import AccountSettings
 from tests.support.fetching import Fetching, Provider, mail, until
 from tests.support.odd_pop3 import SilentAfterLogin
+from tests.support.spools import logged
 
 WRONG = Secret("mistyped")
 ONE_BY_ONE = Manners(pipelining=False)
@@ -129,7 +130,7 @@ def test_a_password_that_is_wrong_again_is_told_again_and_backs_off_from_the_sta
             await until(lambda: _has_refusals(fetching, 1))
             fetching.passwords["sales"] = Secret("mistyped too")
             renew(runtime, fetching.account(provider))
-            await until(lambda: len(fetching.events("PollFailed")) == 2)
+            await until(lambda: [one.count for one in logged(fetching.spool) if one.name == "PollFailed"] == [2])
             await until(lambda: _has_refusals(fetching, 1))
 
     asyncio.run(run())
