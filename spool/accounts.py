@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -84,11 +84,17 @@ class Left:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Somebody asked for a poll now; an empty account means all. `adopts`: what is there is to be marked as had."""
+    """Somebody asked for a poll now; an empty account means all.
+
+    `adopts`: what is there is to be marked as had. `is_verbose`: the dialogue is to be logged. `is_awaited`: somebody
+    looks how far it has come.
+    """
 
     request: int
     account: str
     adopts: bool = False
+    is_verbose: bool = False
+    is_awaited: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,18 +196,21 @@ class Accounts:
                     )
                 )
 
-    def ask(self, accounts: Sequence[str], *, adopts: bool = False) -> Sequence[int]:
+    def ask(
+        self, accounts: Sequence[str], *, adopts: bool = False, is_verbose: bool = False, is_awaited: bool = False
+    ) -> Sequence[int]:
         """Ask for a poll now, of these accounts or, where none is named, of all; returns the request numbers.
 
         Whoever asks rings fetch's doorbell after it.
         """
         table = models.requests
+        wish = {"adopts": adopts, "is_verbose": is_verbose, "is_awaited": is_awaited}
         with self._spool.index.write() as connection:
             return [
                 int(
                     connection.execute(
                         insert(table)
-                        .values(account=account, adopts=adopts, asked_at=self._spool.now_ms())
+                        .values(account=account, asked_at=self._spool.now_ms(), **wish)
                         .returning(table.c.request)
                     ).scalar_one()
                 )
@@ -214,7 +223,16 @@ class Accounts:
         query = select(table).where(table.c.done_at.is_(None), table.c.uidls.is_(None))
         with self._spool.index.read() as connection:
             rows = connection.execute(query.order_by(table.c.request)).all()
-        return [Request(request=row.request, account=row.account, adopts=row.adopts) for row in rows]
+        return [
+            Request(
+                request=row.request,
+                account=row.account,
+                adopts=row.adopts,
+                is_verbose=row.is_verbose,
+                is_awaited=row.is_awaited,
+            )
+            for row in rows
+        ]
 
     def answer(self, request: int, outcome: Outcome) -> None:
         """Note what came of a request, and drop those answered more than a day ago."""
@@ -227,10 +245,18 @@ class Accounts:
 
     def outcome(self, request: int) -> Outcome | None:
         """What came of a request; None while it is not done."""
+        return self.outcomes([request]).get(request)
+
+    def outcomes(self, requests: Collection[int]) -> Mapping[int, Outcome]:
+        """What came of those of the requests that are done, in the order in which they were."""
         table = models.requests
+        wanted = set(requests)
+        query = select(table).where(table.c.done_at.is_not(None), table.c.request >= min(wanted, default=0))
         with self._spool.index.read() as connection:
-            row = connection.execute(select(table).where(table.c.request == request)).first()
-        return Outcome(text=row.outcome, has_failed=row.has_failed) if row and row.done_at is not None else None
+            rows = connection.execute(query.order_by(table.c.done_at, table.c.request)).all()
+        return {
+            row.request: Outcome(text=row.outcome, has_failed=row.has_failed) for row in rows if row.request in wanted
+        }
 
 
 def _state(row: Row[tuple[object, ...]]) -> AccountState:

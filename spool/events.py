@@ -197,6 +197,16 @@ class SpoolWarning(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VerboseLogFailed(Event):
+    """The verbose log could not be written, and lines are missing from it; mail moves all the same."""
+
+    level: ClassVar[Level] = Level.WARNING
+    says: ClassVar[str] = "{file} cannot be written: {error}"
+    file: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IndexRebuilt(Event):
     """The index was made anew from the files; the old one is kept. What the files do not tell starts afresh.
 

@@ -98,13 +98,22 @@ class Layout:
 
     @property
     def logs(self) -> Path:
-        """What went wrong inside the program, and mirrored events."""
+        """What went wrong inside the program, mirrored events, and the verbose log."""
         return self.root / "logs"
 
     @property
     def event_lines(self) -> Path:
         """Events as lines of JSON, where `log.mirror` is `"file"` and names no other file."""
         return self.logs / "events.jsonl"
+
+    @property
+    def service_log(self) -> Path:
+        """The verbose log: what the servers and we said to each other, as `log verbose` or `retrieve-now` wants it."""
+        return self.logs / "pop3service.log"
+
+    def older_service_log(self, number: int) -> Path:
+        """The same as it was so many rotations ago; of the oldest the lines are gone with the next one."""
+        return self.logs / f"pop3service.log.{number}"
 
     @property
     def directories(self) -> tuple[Path, ...]:

@@ -29,6 +29,7 @@ from spool.models import to_ms
 RUN = "run"
 COMMANDS = "commands"
 INDEX = "index"
+LOG = "log"
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 

@@ -221,6 +221,8 @@ requests = Table(
     # The UIDLs that another fetcher had; null where the maildrop is to be asked.
     Column("uidls", JSON(none_as_null=True)),
     Column("is_verbose", Boolean(create_constraint=False), nullable=False, server_default="0"),
+    # Whether somebody waits for it and looks how far it has come.
+    Column("is_awaited", Boolean(create_constraint=False), nullable=False, server_default="0"),
     Column("asked_at", Integer, nullable=False),
     Column("done_at", Integer),
     Column("outcome", Text),
@@ -228,11 +230,12 @@ requests = Table(
     sqlite_autoincrement=True,
 )
 
-# Whose POP3 dialogue is logged, "" for all and for what belongs to no account.
+# Whose dialogue is logged: of an account, of the relay (by a name that no account has), "" for all others.
 verbosity = Table(
     "verbosity",
     metadata,
     Column("account", Text, primary_key=True),
+    Column("is_verbose", Boolean(create_constraint=False), nullable=False),
     Column("set_at", Integer, nullable=False),
 )
 

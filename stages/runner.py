@@ -23,14 +23,21 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from spool.doorbell import Doorbell, ring
+from spool.errors import SpoolError
 from spool.events import Event, emit
 from spool.index import Listener
 from spool.layout import Stage
 from spool.locks import Tenure
 from spool.opening import Spool, open_spool, take_stage
+from spool.verbosity import read_verbosity
 from stages.settings import Settings
+from stages.verbose_log import VerboseLog
 
 T = TypeVar("T")
+
+# How soon the operator's wish for a verbose log is heeded, without a ring and with many of them.
+LOOK_SECONDS = 3.0
+REST_SECONDS = 0.5
 
 
 class Mode(enum.StrEnum):
@@ -74,9 +81,11 @@ class Runtime:
         self.tenure = tenure
         self.mode = mode
         self.stopping = asyncio.Event()
+        self.verbose_log = VerboseLog(spool, tenure.stage)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
         self._bell = Doorbell(spool, tenure.stage)
         self._rung = asyncio.Event()
+        self._rung_for_log = asyncio.Event()
 
     async def call(self, function: Callable[[], T]) -> T:
         """Call into the spool, in its thread; a call that began is waited for even when the caller is cancelled."""
@@ -121,6 +130,23 @@ class Runtime:
         self._rung.clear()
         return was_rung
 
+    async def look_at_verbosity(self) -> None:
+        """Heed what is wished of the verbose log now, and tell what keeps it from being written."""
+        # What the spool cannot do, the stage's own work comes to.
+        with suppress(SpoolError):
+            self.verbose_log.heed(await self.call(lambda: read_verbosity(self.spool)))
+            await self.emit(self.verbose_log.troubles())
+
+    async def keep_looking_at_verbosity(self) -> None:
+        """Look again whenever somebody rings, though not all the time, and every few seconds; until cancelled."""
+        while True:
+            await asyncio.sleep(REST_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._rung_for_log.wait()
+            self._rung_for_log.clear()
+            await self.look_at_verbosity()
+
     def listen(self) -> None:
         """Begin to hear the doorbell."""
         asyncio.get_running_loop().add_reader(self._bell.fileno(), self._hear)
@@ -130,10 +156,12 @@ class Runtime:
         asyncio.get_running_loop().remove_reader(self._bell.fileno())
         self._bell.close()
         self._thread.shutdown(wait=True)
+        self.verbose_log.close()
 
     def _hear(self) -> None:
         self._bell.silence()
         self._rung.set()
+        self._rung_for_log.set()
 
 
 Follow = Callable[[Runtime], Awaitable[None]]
@@ -190,11 +218,16 @@ def _stop_on_signals(runtime: Runtime, lifeline: int | None) -> None:
 async def _work(work: StageWork, runtime: Runtime, *, follow: Follow | None) -> Outcome:
     await runtime.call(lambda: work.begin(runtime))
     runtime.listen()
+    await runtime.look_at_verbosity()
+    looking = asyncio.ensure_future(runtime.keep_looking_at_verbosity())
     try:
         if follow is None:
             return await work.work(runtime)
         return await _work_following(work, runtime, follow=follow)
     finally:
+        looking.cancel()
+        with suppress(asyncio.CancelledError):
+            await looking
         await runtime.call(lambda: work.end(runtime))
 
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from spool.safe_text import safe_text
+from stages.dialogue import Dialogue, silence
 from stages.errors import NetworkError
 from stages.tls import TlsFacts, TlsFailed, alert_reason, check_fingerprint, facts_of, handshake_failed, tls_context
 from stages.trust import TRUST_OF_THE_SYSTEM, Trust
@@ -59,20 +60,28 @@ class PlaintextInjected(NetworkError):
 class Stream:
     """One connection to one server. Made by `connect`."""
 
-    def __init__(self, transport: asyncio.Transport, octets: _Octets, *, peer_address: str) -> None:
+    def __init__(self, transport: asyncio.Transport, octets: _Octets, *, peer_address: str, dialogue: Dialogue) -> None:
         self._transport = transport
         self._octets = octets
+        self._has_ended = False
+        self.dialogue = dialogue
         self.tls: TlsFacts | None = None
         self.peer_address = peer_address
 
     @classmethod
-    async def connect(cls, host: str, port: int, *, tls: TlsSettings | None, timeout: float) -> Stream:
+    async def connect(
+        cls, host: str, port: int, *, tls: TlsSettings | None, timeout: float, dialogue: Dialogue | None = None
+    ) -> Stream:
         """Connect, and shake hands at once where `tls` is given. `timeout` seconds for each of the two.
 
-        A host that is an absolute path is a UNIX socket on this machine, and `port` means nothing.
+        A host that is an absolute path is a UNIX socket on this machine, and `port` means nothing. What becomes of the
+        connection is told to `dialogue`, but for its failures, which are told by whoever they reach.
         """
+        dialogue = dialogue or silence()
+        dialogue.begin()
         is_socket = host.startswith("/")
         where = safe_text(host.encode("utf-8", "surrogateescape")) + ("" if is_socket else f" port {port}")
+        dialogue.note(f"connecting to {where}")
         try:
             async with asyncio.timeout(timeout):
                 transport, octets = await (_reach_socket(host) if is_socket else _reach(host, port))
@@ -85,7 +94,9 @@ class Stream:
         peer = transport.get_extra_info("peername")
         if peer is None:
             raise ConnectFailed(f"cannot connect to {where}: {os.strerror(errno.ECONNRESET)}")
-        stream = cls(transport, octets, peer_address=host if is_socket else str(peer[0]))
+        peer_address = host if is_socket else str(peer[0])
+        stream = cls(transport, octets, peer_address=peer_address, dialogue=dialogue)
+        dialogue.note(f"connected to {peer_address}")
         if tls is not None:
             try:
                 await stream._shake_hands(tls, timeout=timeout)
@@ -153,6 +164,9 @@ class Stream:
             pass  # the peer does not take part; abort is all that is left
         finally:
             self._transport.abort()
+            if not self._has_ended:
+                self._has_ended = True
+                self.dialogue.note("closed")
 
     async def _shake_hands(self, settings: TlsSettings, *, timeout: float) -> None:
         loop = asyncio.get_running_loop()
@@ -180,6 +194,8 @@ class Stream:
         self._octets.rides_on(transport)
         self.tls = facts_of(transport.get_extra_info("ssl_object"))
         check_fingerprint(self.tls, settings.trust, name=name)
+        if self.dialogue.is_on:
+            self.dialogue.note(f"{self.tls.version}, {self.tls.cipher}, certificate {self.tls.fingerprint}")
 
 
 class _Octets(asyncio.Protocol):

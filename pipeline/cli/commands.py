@@ -14,7 +14,7 @@ from pipeline.cli.accounts_app import accounts_app
 from pipeline.cli.badmail_app import badmail_app
 from pipeline.cli.help import examples
 from pipeline.cli.invocation import Invocation, invocation_of
-from pipeline.cli.options import AsJson, LevelWord, StageName
+from pipeline.cli.options import AsJson, LevelWord, LogWord, StageName
 from pipeline.cli.pickup_app import pickup_app
 from pipeline.cli.spool_app import db_app, spool_app
 
@@ -80,14 +80,14 @@ def stage(
     raise typer.Exit(running.stage(invocation.settings(), Stage(name.value), file=invocation.file(), once=once))
 
 
-@app.command(name="retrieve-now", epilog=examples("retrieve-now sales-isp --wait"))
+@app.command(name="retrieve-now", epilog=examples("retrieve-now", "retrieve-now sales-isp --wait"))
 def retrieve_now(
     context: typer.Context,
     accounts: Annotated[list[str] | None, typer.Argument(metavar="ACCOUNT", help="All, if none is named.")] = None,
     *,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome, and print it.")] = False,
 ) -> None:
-    """Make the running fetch process poll at once."""
+    """Make the running fetch process poll at once, and log what is said to the servers."""
     from pipeline.cli import running
 
     raise typer.Exit(running.retrieve_now(invocation_of(context).settings(), accounts or [], wait=wait))
@@ -161,6 +161,22 @@ def events(
     wanted = event_log.Wanted(account=account, level=level, types=types or (), since=since, limit=limit)
     with invocation.reading() as spool:
         event_log.show_events(spool, wanted, settings=invocation.settings(), follow=follow, json=json)
+
+
+@app.command(epilog=examples("log verbose", "log verbose --account sales-isp", "log normal", "log"))
+def log(
+    context: typer.Context,
+    wish: Annotated[
+        LogWord | None, typer.Argument(metavar="verbose|normal", help="Without it: say how it stands.")
+    ] = None,
+    *,
+    account: Annotated[str | None, typer.Option("--account", help="Only the dialogue with this one's server.")] = None,
+    relay: Annotated[bool, typer.Option("--relay", help="Only the dialogue with the relay.")] = False,
+) -> None:
+    """Switch the verbose log of running stages on or off: what is said to the servers, line by line."""
+    from pipeline.cli import verbosity
+
+    verbosity.log(invocation_of(context), wish, account=account, relay=relay)
 
 
 @app.command(epilog=examples("demo"))

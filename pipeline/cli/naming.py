@@ -18,6 +18,14 @@ def account_named(settings: Settings, name: str) -> AccountSettings:
     raise CommandFailed(ExitCode.USAGE, f"there is no account {name!r}{perhaps(name, accounts)}")
 
 
+def enabled_account_named(settings: Settings, name: str) -> AccountSettings:
+    """The same, for what is done with accounts alone that are polled."""
+    account = account_named(settings, name)
+    if not account.enabled:
+        raise CommandFailed(ExitCode.USAGE, f"the account {name!r} is disabled: set enabled = true and try again")
+    return account
+
+
 def perhaps(typed: str, known: Iterable[str]) -> str:
     """The end of a sentence that asks for the one known name which may have been meant; empty where none is like it."""
     meant = difflib.get_close_matches(typed, known, n=1)

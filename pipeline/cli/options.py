@@ -22,6 +22,13 @@ class StageName(enum.StrEnum):
     PICKUP = "pickup"
 
 
+class LogWord(enum.StrEnum):
+    """How much of a dialogue is logged."""
+
+    VERBOSE = "verbose"
+    NORMAL = "normal"
+
+
 class LevelWord(enum.StrEnum):
     """The levels of events."""
 

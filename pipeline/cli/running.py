@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from pipeline.cli.naming import enabled_account_named
 from pipeline.cli.output import shown
+from pipeline.cli.poll_bar import PollBar, bar_for_terminal
 from pipeline.endings import CommandFailed, say
 from pipeline.exit_codes import ExitCode
 from spool.accounts import Accounts
@@ -54,34 +56,46 @@ def stage(settings: Settings, name: Stage, *, file: Path, once: bool) -> int:
 
 
 def retrieve_now(settings: Settings, names: Sequence[str], *, wait: bool) -> int:
-    """Ask the running fetch process for a poll at once."""
-    enabled = [account.name for account in settings.accounts if account.enabled]
-    for name in names:
-        if name not in enabled:
-            raise CommandFailed(ExitCode.USAGE, f"there is no enabled account {name!r}")
+    """Ask the running fetch process for a poll at once, of which the dialogue is logged."""
+    named = [enabled_account_named(settings, name).name for name in dict.fromkeys(names)]
     spool = open_for_reading(settings.spool.directory)
     try:
         if not is_running(spool, Stage.FETCH):
             raise CommandFailed(ExitCode.UNAVAILABLE, "no fetch process runs")
-        accounts = Accounts(spool)
-        requests = accounts.ask(names)
+        # Whoever waits wants a line for each.
+        every = [account.name for account in settings.accounts if account.enabled]
+        wanted = named or (every if wait else [])
+        asked_at = spool.now()
+        requests = Accounts(spool).ask(wanted, is_verbose=True, is_awaited=wait)
         ring(spool, Stage.FETCH)
         if not wait:
             return ExitCode.OK
-        return ExitCode.TEMPORARY if await_outcomes(spool, requests) else ExitCode.OK
+        with bar_for_terminal(spool, dict(zip(requests, wanted, strict=False)), since=asked_at) as bar:
+            has_failed = await_outcomes(spool, requests, bar=bar)
+        if has_failed:
+            say(shown(f"what was said to the servers is in {spool.layout.service_log}"))
+        return ExitCode.TEMPORARY if has_failed else ExitCode.OK
     finally:
         spool.close()
 
 
-def await_outcomes(spool: Spool, requests: Sequence[int]) -> bool:
-    """Wait for the answer to each request and print it; answers whether any account failed."""
+def await_outcomes(spool: Spool, requests: Sequence[int], *, bar: PollBar | None = None) -> bool:
+    """Wait for the answers to all requests, print each as it comes, and answer whether any account failed."""
     accounts = Accounts(spool)
-    has_failed = False
-    for request in requests:
-        while (outcome := accounts.outcome(request)) is None:
-            if not is_running(spool, Stage.FETCH):
-                raise CommandFailed(ExitCode.UNAVAILABLE, "the fetch process ended before the poll was done")
+    waiting, has_failed = list(requests), False
+    while waiting:
+        # Looked at first: what was answered before the process ended is answered.
+        runs = is_running(spool, Stage.FETCH)
+        for request, outcome in accounts.outcomes(waiting).items():
+            if bar is not None:
+                bar.give_way(request)
+            print(shown(outcome.text), flush=True)
+            waiting.remove(request)
+            has_failed = has_failed or outcome.has_failed
+        if waiting and not runs:
+            raise CommandFailed(ExitCode.UNAVAILABLE, "the fetch process ended before the poll was done")
+        if waiting:
+            if bar is not None:
+                bar.draw()
             time.sleep(_LOOK_SECONDS)
-        print(shown(outcome.text), flush=True)
-        has_failed = has_failed or outcome.has_failed
     return has_failed

@@ -15,6 +15,7 @@ from spool.ledger import Entry, Ledger
 from stages.fetch.custody import Custody
 from stages.fetch.events import WindowBroke
 from stages.fetch.plan import Rules
+from stages.fetch.progress import Count
 from stages.runner import Runtime
 from stages.settings import AccountSettings, FetchSettings
 
@@ -79,7 +80,8 @@ class Order:
     `ask_until` is a time of the event loop after which no further message is asked for, so that the deletions still
     become fact within the session's time. `ask_limit` bounds everything asked for, on a line that breaks; `one_by_one`
     gives up the window. `login` is the account's last successful one. `adopts`: nothing is fetched, what the maildrop
-    holds is marked as had. `is_to_end`: nothing more is asked for from now on.
+    holds is marked as had. `is_to_end`: nothing more is asked for from now on. `is_verbose`: the dialogue is logged.
+    What comes is counted in `count`.
     """
 
     account: AccountSettings
@@ -92,3 +94,5 @@ class Order:
     login: Login | None = None
     adopts: bool = False
     is_to_end: Callable[[], bool] = bool
+    is_verbose: bool = False
+    count: Count = field(default_factory=Count)

@@ -12,24 +12,24 @@ from contextlib import asynccontextmanager
 
 from spool.accounts import Login
 from stages import login
+from stages.dialogue import Dialogue
 from stages.login import ConfiguredLogin
 from stages.pop3.auth import may_be_the_credentials
 from stages.pop3.client import CapabilitiesCut, LoginCut, LoginRefused, Pop3Client, Pop3Endpoint
-from stages.pop3.conversation import Trace
 from stages.sasl.credentials import Credentials
 from stages.settings import AccountSettings
 
 
 @asynccontextmanager
 async def logged_in(
-    account: AccountSettings, *, timeout: float, before: Login | None = None
+    account: AccountSettings, *, timeout: float, before: Login | None = None, dialogue: Dialogue | None = None
 ) -> AsyncIterator[Pop3Client]:
     """A session of this account, logged in; `timeout` is its longest silence in seconds.
 
-    `before` is the last successful login: what it taught is not tried out again.
+    `before` is the last successful login: what it taught is not tried out again. What is said is told to `dialogue`.
     """
     credentials = await credentials_of(account)
-    client = await connected(account, timeout=timeout, before=before)
+    client = await connected(account, timeout=timeout, before=before, dialogue=dialogue)
     try:
         async with noting_refusal(account, credentials):
             try:
@@ -37,7 +37,9 @@ async def logged_in(
             except CapabilitiesCut:
                 # It bears the question before the login, and not after it.
                 await client.close()
-                client = await Pop3Client.open(endpoint_of(account), timeout=timeout, ask_capabilities=False)
+                client = await Pop3Client.open(
+                    endpoint_of(account), timeout=timeout, dialogue=dialogue, ask_capabilities=False
+                )
                 await client.login(credentials)
         yield client
     finally:
@@ -45,15 +47,15 @@ async def logged_in(
 
 
 async def connected(
-    account: AccountSettings, *, timeout: float, before: Login | None = None, trace: Trace | None = None
+    account: AccountSettings, *, timeout: float, before: Login | None = None, dialogue: Dialogue | None = None
 ) -> Pop3Client:
     """A connection to the account's server, before the login; whoever has it closes it."""
     endpoint = endpoint_of(account)
     is_asked = before is None or not before.skips_capabilities
     try:
-        return await Pop3Client.open(endpoint, timeout=timeout, trace=trace, ask_capabilities=is_asked)
+        return await Pop3Client.open(endpoint, timeout=timeout, dialogue=dialogue, ask_capabilities=is_asked)
     except CapabilitiesCut:
-        return await Pop3Client.open(endpoint, timeout=timeout, trace=trace, ask_capabilities=False)
+        return await Pop3Client.open(endpoint, timeout=timeout, dialogue=dialogue, ask_capabilities=False)
 
 
 async def credentials_of(account: AccountSettings) -> Credentials:

@@ -9,6 +9,7 @@ from spool.accounts import Login
 from spool.envelope import Uidl
 from stages.errors import StageError
 from stages.fetch.plan import Key
+from stages.fetch.progress import Count
 from stages.fetch.session import Report
 from stages.settings import AccountSettings
 
@@ -19,20 +20,23 @@ BROKEN_IN_A_ROW = 3
 class Poll:
     """What the sessions of a poll came to so far; `requests` are those of people who wait for its end.
 
-    `adopts`: what the maildrop holds is to be marked as had. `login` is the account's last successful one. `ask_limit`
-    is for a line that breaks: shorter sessions get further. `error` is what the poll has failed for, unless a later
-    session made good for it. `is_past`: the account was changed or removed, and no session follows; `is_cut_short`:
-    nor does the one under way ask for more.
+    `adopts`: what the maildrop holds is to be marked as had. `is_verbose`: the dialogue is logged. `login` is the
+    account's last successful one. `ask_limit` is for a line that breaks: shorter sessions get further. `error` is what
+    the poll has failed for, unless a later session made good for it. `is_past`: the account was changed or removed, and
+    no session follows; `is_cut_short`: nor does the one under way ask for more.
     """
 
     account: AccountSettings
     began_at: float
     requests: set[int] = field(default_factory=set)
     adopts: bool = False
+    is_verbose: bool = False
     login: Login | None = None
     admitted: int = 0
     adopted: int = 0
     octets: int = 0
+    deleted: int = 0
+    count: Count = field(default_factory=Count)
     remaining: int | None = None
     one_by_one: bool = False
     ask_limit: int | None = None
@@ -61,6 +65,7 @@ class Poll:
         self.admitted += report.admitted
         self.adopted += report.adopted
         self.octets += report.octets
+        self.deleted += report.deleted
         self.login = report.login or self.login
         self.remaining = report.listed if report.remaining is None else report.remaining
         self.one_by_one = self.one_by_one or report.needs_one_by_one
@@ -93,11 +98,22 @@ class Poll:
     def outcome(self) -> str:
         """The poll in one line, for whoever asked for it."""
         if self.error is not None:
-            return f"failed: {self.error}"
-        return f"{self.adopted} messages marked as had" if self.adopts else f"{self.admitted} messages"
+            before = f" (before that {self._came_of_it})" if self.admitted or self.deleted else ""
+            return f"failed: {self.error}{before}"
+        return f"{self.adopted} messages marked as had" if self.adopts else self._came_of_it
+
+    @property
+    def _came_of_it(self) -> str:
+        fetched = f"fetched {_count(self.admitted, 'message')}, {_count(self.octets, 'octet')}"
+        left = "" if self.remaining is None else f", left {self.remaining} at the server"
+        return f"{fetched if self.admitted else 'nothing new'}, deleted {self.deleted}{left}"
 
     @property
     def may_log_in_at(self) -> datetime | None:
         """The earliest time of the next login, where the server wants time between two (RFC 2449 section 6.5)."""
         login = self.login
         return login.at + timedelta(seconds=login.delay_seconds) if login and login.delay_seconds else None
+
+
+def _count(number: int, one: str) -> str:
+    return f"{number} {one}{'' if number == 1 else 's'}"

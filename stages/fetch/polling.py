@@ -33,6 +33,7 @@ from stages.fetch.limits import DiskRoom, has_answered, limit_of
 from stages.fetch.pacing import Hosts, is_due
 from stages.fetch.plan import Limit, Rules
 from stages.fetch.poll import Poll
+from stages.fetch.progress import Teller
 from stages.fetch.requests import GONE, Requests, Wish
 from stages.fetch.schedule import Rota
 from stages.fetch.session import Report, Session
@@ -64,6 +65,7 @@ class Polling:
         self._accounts = enabled_accounts(self._settings)
         self._hosts = Hosts(jitter=desk.random.random)
         self._requests = Requests(self._runtime, desk.accounts, known=self._accounts)
+        self._teller = Teller(self._runtime)
         self._due: dict[str, datetime] = {}
         self._logins: dict[str, Login | None] = {}
         self._forgiven: dict[str, int] = {}
@@ -81,6 +83,7 @@ class Polling:
         for name, account in self._accounts.items():
             self._due[name] = self._first_poll(account, states.get(name), now=now)
             self._logins[name] = known_of(states[name], maildrop_of(account)).login if name in states else None
+        telling = group.create_task(self._teller.run())
         if self._runtime.mode is Mode.DRAIN:
             await self._hear_of_relay()
         while not self._runtime.stopping.is_set():
@@ -97,6 +100,7 @@ class Polling:
                 break
             await self._wait()
         await self._stop_turns()
+        telling.cancel()
         # What is due still was not polled, or not to its end: the disk is full, or we were told to stop.
         return self._runtime.mode is Mode.RUN or (self._all_well and not self._due)
 
@@ -227,8 +231,11 @@ class Polling:
             began_at=asyncio.get_running_loop().time(),
             requests={wish.request for wish in wishes},
             adopts=any(wish.adopts for wish in wishes),
+            is_verbose=any(wish.is_verbose for wish in wishes),
             login=self._logins.get(name),
         )
+        if any(wish.is_awaited for wish in wishes):
+            self._teller.watch(name, poll.count)
         await self._go_on(poll)
 
     async def _go_on(self, poll: Poll) -> None:
@@ -258,6 +265,7 @@ class Polling:
             for request in poll.requests:
                 await self._requests.note(request, poll.account.name, outcome=str(_too_soon(at)), has_failed=True)
             poll.requests.clear()
+            await self._teller.leave(poll.account.name)
 
     def _join(self, poll: Poll) -> None:
         self._rota.join(poll.account.name, host=poll.account.host)
@@ -339,6 +347,8 @@ class Polling:
             login=poll.login,
             adopts=poll.adopts,
             is_to_end=lambda: poll.is_cut_short,
+            is_verbose=poll.is_verbose,
+            count=poll.count,
         )
 
     async def _limit(self) -> Limit:
@@ -362,6 +372,7 @@ class Polling:
             return after
 
         after = await self._runtime.call(note)
+        await self._teller.leave(name)
         for request in poll.requests:
             await self._requests.note(request, name, outcome=poll.outcome, has_failed=poll.error is not None)
         if poll.error is not None:

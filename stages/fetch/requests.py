@@ -21,6 +21,8 @@ class Wish:
     request: int
     account: str
     adopts: bool
+    is_verbose: bool
+    is_awaited: bool
 
 
 class Requests:
@@ -42,7 +44,7 @@ class Requests:
             names = [name for name in ([request.account] if request.account else self._known) if name in self._known]
             if names:
                 self._open[request.request] = dict.fromkeys(names)
-                wishes += [Wish(request=request.request, account=name, adopts=request.adopts) for name in names]
+                wishes += [_wish(request, name) for name in names]
             else:
                 await self._answer(request.request, Outcome(text=_nobody(request), has_failed=True))
         return wishes
@@ -61,6 +63,16 @@ class Requests:
 
     async def _answer(self, request: int, outcome: Outcome) -> None:
         await self._runtime.call(lambda: self._accounts.answer(request, outcome))
+
+
+def _wish(request: Request, account: str) -> Wish:
+    return Wish(
+        request=request.request,
+        account=account,
+        adopts=request.adopts,
+        is_verbose=request.is_verbose,
+        is_awaited=request.is_awaited,
+    )
 
 
 def _nobody(request: Request) -> str:

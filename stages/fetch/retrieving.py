@@ -126,6 +126,7 @@ class Retrieving:
     async def run(self, wanted: Sequence[Wanted], *, is_windowed: bool) -> None:
         """Ask for these messages, in this order."""
         self._todo.extend(wanted)
+        self._order.count.expect(len(wanted), octets=sum(one.message.octets or 0 for one in wanted))
         self._is_windowed = is_windowed
         self._had = await self._candidates(wanted)
         try:
@@ -231,16 +232,20 @@ class Retrieving:
                 origin = self._origin(wanted.message)
                 self._incoming = Incoming(origin, self._desk.custody, objection=wanted.objection)
             case MessageOctets(data=data):
+                self._order.count.octets += len(data)
                 incoming = self._now_incoming()
                 await incoming.feed(data)
                 self._check_growth(self._asked[0].message, incoming)
             case MessageDone():
+                self._order.count.messages += 1
                 await self._done(self._asked.popleft(), event, incoming=self._now_incoming())
                 self._incoming = None
             case MessageEmpty():
+                self._order.count.messages += 1
                 self._incoming = None
                 self._refused(self._asked.popleft().message, "not one octet came")
             case MessageRefused(reply=reply):
+                self._order.count.messages += 1
                 self._refused(self._asked.popleft().message, safe_text(reply.text))
             case _:
                 assert_never(event)

@@ -53,11 +53,11 @@ from stages.pop3.retrieval import ONE_BY_ONE, Window
 class Report:
     """What came of a session.
 
-    `resolved` messages were taken or found again; `compared` of them need no other comparison in this round. `listed`
-    is how many the maildrop showed, `remaining` how many it should show next; None where it was not seen. `is_more`:
-    another session should follow, and decide about the `unsure`. `broke` is the message whose RETR broke the session;
-    `needs_one_by_one`: a window is not for this server today. `adopted` were marked as had. `login` is None where the
-    session did not get in.
+    `deleted` is how many the server has promised to delete. `resolved` messages were taken or found again; `compared`
+    of them need no other comparison in this round. `listed` is how many the maildrop showed, `remaining` how many it
+    should show next; None where it was not seen. `is_more`: another session should follow, and decide about the
+    `unsure`. `broke` is the message whose RETR broke the session; `needs_one_by_one`: a window is not for this server
+    today. `adopted` were marked as had. `login` is None where the session did not get in.
     """
 
     admitted: int
@@ -72,6 +72,7 @@ class Report:
     needs_one_by_one: bool
     error: StageError | None
     adopted: int = 0
+    deleted: int = 0
     login: Login | None = None
 
 
@@ -95,6 +96,8 @@ class Session:
         self._asked: frozenset[int] = frozenset()
         self._events: list[Event] = []
         self._adopted = 0
+        self._deleted = 0
+        self._dialogue = desk.runtime.verbose_log.account(order.account.name, is_verbose=order.is_verbose)
         self._login: Login | None = None
 
     async def run(self) -> Report:
@@ -107,12 +110,14 @@ class Session:
             error = failure
         except TimeoutError:
             error = TryLater(f"the session took longer than {self._order.fetch.session_timeout}")
+        if error is not None:
+            self._dialogue.note(f"the session failed: {error}")
         return await self._conclude(error)
 
     async def _connected(self) -> None:
         account, before = self._account, self._order.login
         timeout = self._order.fetch.timeout.total_seconds()
-        async with logged_in(account, timeout=timeout, before=before) as client:
+        async with logged_in(account, timeout=timeout, before=before, dialogue=self._dialogue) as client:
             self._login = Login(
                 at=self._desk.runtime.spool.now(),
                 delay_seconds=client.capabilities.login_delay_seconds,
@@ -239,6 +244,7 @@ class Session:
         is_confirmed = await client.quit()
         if deleted and not is_confirmed:
             raise TryLater(f"QUIT was not confirmed: {deleted} deletions may not have happened")
+        self._deleted = deleted
         self._remaining = len(self._listing or ()) - deleted
         self._expected = self._remaining if deleted else None
 
@@ -286,6 +292,7 @@ class Session:
             needs_one_by_one=in_hand is not None and self._is_windowed,
             error=None if fell_out else error,
             adopted=self._adopted,
+            deleted=self._deleted,
             login=self._login,
         )
 

@@ -11,8 +11,8 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Literal
 
+from stages.dialogue import Dialogue, Side, bounded
 from stages.errors import OperatorMustAct, PeerSaidNo, StageError, TryLater
 from stages.fetch.entrance import connected, credentials_of, endpoint_of, noting_refusal
 from stages.fetch.listing import listed
@@ -71,11 +71,11 @@ async def _look(account: AccountSettings, sight: Sight, *, timeout: float) -> No
     # Read first: a server would wait for it. But what the server tells is worth as much without it.
     secret = await _secret(account)
 
-    def hear(side: Literal["C", "S"], line: str) -> None:
-        if side == "S" and sight.greeting is None and line.startswith(("+OK", "-ERR")):
-            sight.greeting = line
+    def hear(_connection: int, side: Side, line: str) -> None:
+        if side is Side.PEER and sight.greeting is None and line.startswith(("+OK", "-ERR")):
+            sight.greeting = bounded(line)
 
-    client = await connected(account, timeout=timeout, trace=hear)
+    client = await connected(account, timeout=timeout, dialogue=Dialogue(hear))
     try:
         sight.address = client.peer_address
         sight.tls, sight.is_trusted = client.tls, client.is_tls

@@ -17,11 +17,12 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from stages.dialogue import Dialogue
 from stages.errors import NetworkError, OurBug, PeerBroke, PeerSaidNo
 from stages.pop3 import auth, commands, replies, retrieval
 from stages.pop3.auth import Offer, Way
 from stages.pop3.commands import Command
-from stages.pop3.conversation import Conversation, Trace
+from stages.pop3.conversation import Conversation
 from stages.pop3.login import Attempt
 from stages.pop3.protocol import MessageOctets, Reply
 from stages.pop3.replies import Capabilities, MaildropSize
@@ -89,16 +90,16 @@ class Pop3Client:
 
     @classmethod
     async def open(
-        cls, endpoint: Pop3Endpoint, *, timeout: float, trace: Trace | None = None, ask_capabilities: bool = True
+        cls, endpoint: Pop3Endpoint, *, timeout: float, dialogue: Dialogue | None = None, ask_capabilities: bool = True
     ) -> Pop3Client:
         """Connect, read the greeting, go over to TLS where asked, ask for the capabilities.
 
         `timeout` is the longest silence in seconds, here and in all later calls. `ask_capabilities` is False for a
-        server that hangs up on the question; it is taken to have none.
+        server that hangs up on the question; it is taken to have none. What is said is told to `dialogue`.
         """
         tls = endpoint.handshake if endpoint.tls is TlsMode.IMPLICIT else None
-        stream = await Stream.connect(endpoint.host, endpoint.port, tls=tls, timeout=timeout)
-        client = cls(Conversation(stream, timeout=timeout, trace=trace), endpoint, asks_capabilities=ask_capabilities)
+        stream = await Stream.connect(endpoint.host, endpoint.port, tls=tls, timeout=timeout, dialogue=dialogue)
+        client = cls(Conversation(stream, timeout=timeout), endpoint, asks_capabilities=ask_capabilities)
         try:
             await client._greet()
             if endpoint.tls is TlsMode.STARTTLS:
@@ -217,7 +218,7 @@ class Pop3Client:
 
     async def close(self) -> None:
         """Drop the connection, in whatever state it is; never raises."""
-        await self._conversation.stream.close()
+        await self._conversation.close()
 
     async def _greet(self) -> None:
         reply = await self._conversation.reply()

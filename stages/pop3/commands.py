@@ -32,27 +32,26 @@ class Command:
     """One command line, without its CRLF. A listing of more than `max_lines` lines, or of more
     than `MAX_LISTING_OCTETS`, breaks the protocol.
 
-    `takes_challenges`: before its reply the server may send lines that want a response (RFC 5034).
+    `takes_challenges`: before its reply the server may send lines that want a response (RFC 5034). `public` is the form
+    that a log may show, where the line itself holds a secret; `secrets` are what no reply may show.
     """
 
     line: bytes = field(repr=False)
     follow: Follow = Follow.NOTHING
     max_lines: int = 0
     takes_challenges: bool = False
+    public: bytes | None = None
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if any(octet in self.line for octet in b"\r\n\0"):
-            raise OurBug(f"a POP3 command of more than one line: {self.masked(self.line)!r}")
+            raise OurBug(f"a POP3 command of more than one line: {self.shown!r}")
 
     @property
     def shown(self) -> str:
         """The command as a log may show it."""
-        return self.masked(self.line).decode("ascii", errors="backslashreplace")
-
-    def masked(self, text: bytes) -> bytes:
-        """Return `text`, ours or the server's echo, without this command's secrets."""
-        return masked(text, self.secrets)
+        shown = self.line if self.public is None else self.public
+        return shown.decode("ascii", errors="backslashreplace")
 
 
 def masked(text: bytes, secrets: Iterable[bytes]) -> bytes:
@@ -80,12 +79,13 @@ def user(name: bytes) -> Command:
 
 def password(secret: bytes) -> Command:
     """RFC 1939 section 7: the second half of a login (PASS)."""
-    return Command(line=b"PASS " + secret, secrets=(secret,))
+    return Command(line=b"PASS " + secret, public=b"PASS " + MASK, secrets=(secret,))
 
 
 def apop(name: bytes, digest: bytes) -> Command:
     """RFC 1939 section 7: a login without the password in clear."""
-    return Command(line=b"APOP " + name + b" " + digest, secrets=(digest,))
+    asks = b"APOP " + name + b" "
+    return Command(line=asks + digest, public=asks + MASK, secrets=(digest,))
 
 
 def auth(mechanism: str, *, secrets: tuple[bytes, ...]) -> Command:
@@ -95,15 +95,16 @@ def auth(mechanism: str, *, secrets: tuple[bytes, ...]) -> Command:
 
 def auth_at_once(mechanism: str, response: bytes, *, secrets: tuple[bytes, ...]) -> Command | None:
     """RFC 5034 section 4: AUTH with an initial response, already encoded; None where that line would be too long."""
-    line = b"AUTH " + mechanism.encode("ascii") + b" " + (response or b"=")
+    asks = b"AUTH " + mechanism.encode("ascii") + b" "
+    line = asks + (response or b"=")
     if len(line) + 2 > _MAX_AUTH_OCTETS:
         return None
-    return Command(line=line, takes_challenges=True, secrets=(*secrets, response))
+    return Command(line=line, public=asks + MASK, takes_challenges=True, secrets=(*secrets, response))
 
 
 def response(line: bytes, *, secrets: tuple[bytes, ...]) -> Command:
     """A response that stands where a command does: some servers answer a bare AUTH with +OK and go on."""
-    return Command(line=line, takes_challenges=True, secrets=(*secrets, line))
+    return Command(line=line, public=MASK, takes_challenges=True, secrets=(*secrets, line))
 
 
 def list_of(number: int) -> Command:

@@ -9,10 +9,10 @@ sent only when no other answer is due, so that no answer is taken for another's.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from typing import Literal
+from collections.abc import AsyncIterator
+from typing import assert_never
 
-from spool.safe_text import safe_text
+from stages.dialogue import FIRST_LINES, left_out, more_lines
 from stages.errors import OurBug
 from stages.pop3.commands import CANCEL, MASK, Command
 from stages.pop3.protocol import (
@@ -28,18 +28,22 @@ from stages.pop3.protocol import (
 )
 from stages.stream import ConnectionLost, Stream, TlsSettings
 
-# Told each line that is said, "C" or "S" and the line: secrets masked, listings, messages and challenges as a count.
-Trace = Callable[[Literal["C", "S"], str], None]
 Answer = Reply | Challenge | ListingLine | ListingEnd | MessageOctets | MessageEnd
 
 
 class Conversation:
-    """One connection and its protocol core. `timeout` is the longest silence, in seconds."""
+    """One connection and its protocol core. `timeout` is the longest silence, in seconds.
 
-    def __init__(self, stream: Stream, *, timeout: float, trace: Trace | None = None) -> None:
+    Each line is told to the stream's dialogue: secrets masked; challenges, messages and the most of long listings as a
+    count.
+    """
+
+    def __init__(self, stream: Stream, *, timeout: float) -> None:
         self.stream = stream
         self.timeout = timeout
-        self._trace = trace
+        self._dialogue = stream.dialogue
+        self._told_lines = 0
+        self._untold_octets = 0
         self._core = Pop3Protocol()
         self._events: deque[Event] = deque()
 
@@ -60,9 +64,9 @@ class Conversation:
     async def send(self, *commands: Command) -> None:
         """Send the commands in one piece."""
         octets = b"".join([self._core.send(command) for command in commands])
-        if self._trace is not None:
+        if self._dialogue.is_on:
             for command in commands:
-                self._trace("C", command.shown)
+                self._dialogue.said(command.shown)
         await self.stream.write(octets, timeout=self.timeout)
 
     async def next(self) -> Answer:
@@ -70,12 +74,10 @@ class Conversation:
         while not self._events:
             await self._receive()
         event = self._events.popleft()
+        if self._dialogue.is_on:
+            self._tell(event)
         if isinstance(event, Broken):
-            if self._trace is not None:
-                self._trace("S", str(event.error))
             raise event.error
-        if self._trace is not None:
-            self._trace_answer(event, self._trace)
         return event
 
     async def reply(self) -> Reply:
@@ -104,8 +106,8 @@ class Conversation:
         if self._events:
             await self.next()
         octets = self._core.respond(line)
-        if self._trace is not None:
-            self._trace("C", (line if line == CANCEL else MASK).decode("ascii"))
+        if self._dialogue.is_on:
+            self._dialogue.said((line if line == CANCEL else MASK).decode("ascii"))
         await self.stream.write(octets, timeout=self.timeout)
         return await self._reply_or_challenge()
 
@@ -124,6 +126,13 @@ class Conversation:
         while isinstance(event := await self.next(), ListingLine):
             yield event.line
 
+    async def close(self) -> None:
+        """Drop the connection; never raises."""
+        if self._untold_octets:
+            self._dialogue.heard(f"{left_out(self._untold_octets)} of a message that was cut off")
+            self._untold_octets = 0
+        await self.stream.close()
+
     async def _reply_or_challenge(self) -> Reply | Challenge:
         event = await self.next()
         if not isinstance(event, Reply | Challenge):
@@ -136,15 +145,38 @@ class Conversation:
             raise ConnectionLost("the server closed the connection before its answer was complete")
         self._events.extend(self._core.receive(data))
 
-    def _trace_answer(self, event: Answer, trace: Trace) -> None:
+    def _tell(self, event: Event) -> None:
+        heard = self._dialogue.heard
         match event:
             case Reply():
-                trace("S", f"{'+OK' if event.ok else '-ERR'} {safe_text(self.masked(event.text))}".rstrip())
+                heard(f"{'+OK' if event.ok else '-ERR'} {self._shown(event)}".rstrip())
+                self._told_lines = self._untold_octets = 0
             case Challenge():
-                trace("S", f"+ ({len(event.text)} octets)")
+                heard(f"+ {left_out(len(event.text))}")
+            case ListingLine():
+                self._told_lines += 1
+                if self._told_lines <= FIRST_LINES:
+                    heard(_text(self.masked(event.line)))
             case ListingEnd():
-                trace("S", f"({event.lines} lines)")
+                if self._told_lines > FIRST_LINES:
+                    heard(more_lines(self._told_lines - FIRST_LINES))
+                heard(".")
+            case MessageOctets():
+                self._untold_octets += len(event.data)
             case MessageEnd():
-                trace("S", f"({event.octets} octets)")
-            case ListingLine() | MessageOctets():
-                pass  # counted at the end
+                heard(left_out(event.octets))
+                heard(".")
+                self._untold_octets = 0
+            case Broken():
+                heard(_text(self._core.unless_told(event.error.said.encode())))
+            case _:
+                assert_never(event)
+
+    def _shown(self, reply: Reply) -> str:
+        """The text of a reply; one to a login may repeat, in another form, what was said there."""
+        text = self.masked(reply.text)
+        return _text(self._core.unless_told(text) if reply.command.secrets else text)
+
+
+def _text(octets: bytes) -> str:
+    return octets.decode(errors="surrogateescape")

@@ -23,6 +23,7 @@ from spool.safe_text import safe_text
 from stages.errors import OurBug, ProtocolViolation
 from stages.lines import LineBuffer
 from stages.pop3.commands import CANCEL, GREETING, MAX_LISTING_OCTETS, Command, Follow, masked
+from stages.secret import Secret, unless_told
 
 TERMINATOR = b"\r\n.\r\n"
 MAX_CHALLENGES = 6  # the longest mechanism has three
@@ -130,6 +131,10 @@ class Pop3Protocol:
     def masked(self, text: bytes) -> bytes:
         """Return `text` without whatever was said as a secret in this session."""
         return masked(text, self._secrets)
+
+    def unless_told(self, text: bytes) -> bytes:
+        """Return `text`, or that it is not shown, where it repeats a secret of this session in whatever form."""
+        return unless_told(text, *(Secret(secret.decode(errors="surrogateescape")) for secret in self._secrets))
 
     def receive(self, data: bytes) -> list[Event]:
         """Take what the network gave; return what it means so far."""

@@ -21,9 +21,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from stages.dialogue import Dialogue, silence
 from stages.errors import OurBug
 from stages.smtp.commands import DATA, QUIT, RSET, mail, rcpt
-from stages.smtp.connection import SessionBroken, Trace
+from stages.smtp.connection import SessionBroken
 from stages.smtp.encoding import FINAL_DOT, DataEncoder, encode_message
 from stages.smtp.opening import Session, SmtpEndpoint, open_session
 from stages.smtp.replies import Phase, Reply
@@ -60,10 +61,13 @@ class SmtpClient:
 
     @classmethod
     async def open(
-        cls, relay: SmtpEndpoint, *, timeout: float, final_dot_timeout: float, trace: Trace | None = None
+        cls, relay: SmtpEndpoint, *, timeout: float, final_dot_timeout: float, dialogue: Dialogue | None = None
     ) -> SmtpClient:
-        """Connect, introduce ourselves, secure the connection, log in. Raises `RouteFailed`. Durations in seconds."""
-        session = await open_session(relay, timeout=timeout, trace=trace)
+        """Connect, introduce ourselves, secure the connection, log in. Raises `RouteFailed`. Durations in seconds.
+
+        What is said is told to `dialogue`.
+        """
+        session = await open_session(relay, timeout=timeout, dialogue=dialogue or silence())
         return cls(session, timeout=timeout, final_dot_timeout=final_dot_timeout)
 
     @property

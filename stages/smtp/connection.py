@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import assert_never
 
+from stages.dialogue import FIRST_LINES, left_out, more_lines
 from stages.errors import NetworkError, TryLater
 from stages.secret import HIDDEN, Secret, unless_told
 from stages.smtp.commands import Command
@@ -27,7 +28,6 @@ from stages.smtp.replies import Phase, Reply
 from stages.smtp.transaction import Break, BreakKind
 from stages.stream import ConnectionLost, Stream, StreamTimeout, TlsSettings
 
-Trace = Callable[[str, str], None]
 _TELLING_OCTETS = 16
 
 
@@ -40,14 +40,18 @@ class SessionBroken(TryLater):
 
 
 class SmtpConnection:
-    """One connection to the relay. `timeout` is in seconds; `trace` is shown each line without secrets or content."""
+    """One connection to the relay. `timeout` is in seconds.
 
-    def __init__(self, stream: Stream, *, timeout: float, trace: Trace | None = None) -> None:
+    The stream's dialogue is told each line without secrets; challenges, content and long replies as a count.
+    """
+
+    def __init__(self, stream: Stream, *, timeout: float) -> None:
         self._stream = stream
         self._protocol = SmtpProtocol()
         self._answers: deque[Answer] = deque()
         self._timeout = timeout
-        self._trace = trace
+        self._dialogue = stream.dialogue
+        self._untold_octets = 0
         self._is_cut = False
         self._secrets: list[Secret] = []
         self._latest = Phase.GREETING  # what we came to, for a break while no reply is awaited
@@ -71,9 +75,10 @@ class SmtpConnection:
         await self._take_what_arrived(before=commands[0].phase)
         wire = b"".join(self._protocol.send(command) for command in commands)
         self._secrets += [_head(command.response) for command in commands if command.response]
-        if self._trace:
+        if self._dialogue.is_on:
+            self._tell_content()
             for command in commands:
-                self._trace("C", command.shown)
+                self._dialogue.said(command.shown)
         await self._write(wire)
 
     async def ask(self, command: Command) -> Reply:
@@ -91,10 +96,12 @@ class SmtpConnection:
     async def begin_content(self, replies: int = 1) -> None:
         """Begin the message: the next `replies` are those to its final dot."""
         await self._take_what_arrived(before=Phase.CONTENT)
+        self._untold_octets = 0
         self._protocol.begin_content(replies)
 
     async def write_content(self, octets: bytes) -> None:
         """Send a part of the message, encoded."""
+        self._untold_octets += len(octets)
         await self._write(octets)
 
     async def answer(self, *, timeout: float | None = None) -> Reply:
@@ -132,6 +139,7 @@ class SmtpConnection:
 
     async def close(self) -> None:
         """Close the connection; never raises."""
+        self._tell_content()
         await self._stream.close()
 
     async def _take_what_arrived(self, *, before: Phase) -> None:
@@ -191,11 +199,23 @@ class SmtpConnection:
         return replace(reply, text=HIDDEN.decode("ascii"), lines=lines)
 
     def _show(self, reply: Reply, *, phase: Phase | None = None) -> None:
-        if self._trace is None:
+        if not self._dialogue.is_on:
             return
-        is_challenge = phase is Phase.AUTH and reply.is_intermediate
-        octets = sum(len(line) for line in reply.lines)
-        self._trace("S", f"{reply.code} ({octets} octets)" if is_challenge else str(reply))
+        self._tell_content()
+        if phase is Phase.AUTH and reply.is_intermediate:
+            self._dialogue.heard(f"{reply.code} {left_out(sum(len(line) for line in reply.lines))}")
+            return
+        for number, line in enumerate(reply.lines[:FIRST_LINES], start=1):
+            mark = "-" if number < len(reply.lines) else " "
+            self._dialogue.heard(f"{reply.code}{mark}{line.decode(errors='surrogateescape')}")
+        if len(reply.lines) > FIRST_LINES:
+            self._dialogue.heard(more_lines(len(reply.lines) - FIRST_LINES))
+
+    def _tell_content(self) -> None:
+        """Tell of what was sent of a message, before what comes behind it is told."""
+        if self._untold_octets:
+            self._dialogue.said(left_out(self._untold_octets))
+            self._untold_octets = 0
 
     def _break(
         self, kind: BreakKind, text: str, *, phase: Phase | None = None, reply: Reply | None = None
@@ -203,6 +223,9 @@ class SmtpConnection:
         if self.broken is None:
             awaited = self._protocol.awaited
             self.broken = Break(kind=kind, phase=phase or awaited or self._latest, text=text, reply=reply)
+            if reply is None:
+                self._tell_content()
+                self._dialogue.note(f"{kind}: {text}")
         return SessionBroken(self.broken)
 
 

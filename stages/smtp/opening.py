@@ -12,12 +12,13 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from stages.dialogue import Dialogue
 from stages.errors import NetworkError
 from stages.sasl.credentials import Credentials
 from stages.sasl.exchange import Mechanism
 from stages.settings import TlsMode
 from stages.smtp.commands import STARTTLS, ehlo, helo, lhlo
-from stages.smtp.connection import SessionBroken, SmtpConnection, Trace
+from stages.smtp.connection import SessionBroken, SmtpConnection
 from stages.smtp.login import log_in
 from stages.smtp.replies import Extensions, Phase, Reply, RouteFailed, parse_extensions
 from stages.stream import Stream, TlsSettings
@@ -56,14 +57,22 @@ class Session:
     is_lmtp: bool = False
 
 
-async def open_session(relay: SmtpEndpoint, *, timeout: float, trace: Trace | None = None) -> Session:
+async def open_session(relay: SmtpEndpoint, *, timeout: float, dialogue: Dialogue) -> Session:
     """Open a session that is ready for MAIL; `timeout` seconds for each step. Raises `RouteFailed`."""
     try:
+        return await _open(relay, timeout=timeout, dialogue=dialogue)
+    except RouteFailed as error:
+        dialogue.note(str(error))
+        raise
+
+
+async def _open(relay: SmtpEndpoint, *, timeout: float, dialogue: Dialogue) -> Session:
+    try:
         trust = relay.trust if relay.tls is TlsMode.IMPLICIT else None
-        stream = await Stream.connect(relay.host, relay.port, tls=trust, timeout=timeout)
+        stream = await Stream.connect(relay.host, relay.port, tls=trust, timeout=timeout, dialogue=dialogue)
     except NetworkError as error:
         raise RouteFailed(Phase.CONNECT, str(error)) from error
-    connection = SmtpConnection(stream, timeout=timeout, trace=trace)
+    connection = SmtpConnection(stream, timeout=timeout)
     async with AsyncExitStack() as until_open:
         until_open.push_async_callback(connection.close)
         session = await _introduce(connection, relay)

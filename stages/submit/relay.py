@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import tenacity
 
+from stages.dialogue import Dialogue, silence
 from stages.errors import StageError
 from stages.login import ConfiguredLogin, credentials_of, forget_token
 from stages.sasl.credentials import Credentials
@@ -31,12 +32,13 @@ NAME_FOR_TOKENS = " smtp"  # no account's name begins with a space
 class Relay:
     """The relay of the configuration; `helo` is the name by which we introduce ourselves.
 
-    It remembers by what it logged in, so that a refused try is not repeated in each session. Renewed, it is
-    another relay for the sessions that are opened from then on.
+    `dialogue` makes what a session is told to. It remembers by what it logged in, so that a refused try is not repeated
+    in each session. Renewed, it is another relay for the sessions that are opened from then on.
     """
 
-    def __init__(self, settings: SmtpSettings, *, helo: str) -> None:
+    def __init__(self, settings: SmtpSettings, *, helo: str, dialogue: Callable[[], Dialogue] = silence) -> None:
         self._settings = settings
+        self._dialogue = dialogue
         self._helo = helo
         self._mechanism: Mechanism | None = None
 
@@ -47,7 +49,7 @@ class Relay:
 
     async def open(self) -> SmtpClient:
         """Open a session that is ready for MAIL; raises RouteFailed."""
-        settings, login = self._settings, _configured(self._settings)
+        settings, login, dialogue = self._settings, _configured(self._settings), self._dialogue()
         credentials = await _credentials(login)
         relay = SmtpEndpoint(
             host=settings.host,
@@ -67,6 +69,7 @@ class Relay:
                     relay,
                     timeout=settings.timeout.total_seconds(),
                     final_dot_timeout=settings.final_dot_timeout.total_seconds(),
+                    dialogue=dialogue,
                 )
             )
         except RouteFailed as error:

@@ -106,7 +106,7 @@ class SubmitStage:
         supply = Supply(lambda claim: breaks_of(claim, epoch=runtime.tenure.epoch))
         return Office(
             runtime=runtime,
-            relay=Relay(runtime.settings.smtp, helo=name_for_helo(self._host_name)),
+            relay=Relay(runtime.settings.smtp, helo=name_for_helo(self._host_name), dialogue=runtime.verbose_log.relay),
             outbox=outbox,
             supply=supply,
             settler=Settler(runtime, outbox, supply=supply),

@@ -18,6 +18,7 @@ _SAMPLES: dict[str, tuple[object, str, str]] = {
     "queue_id": (QueueId("0" * 18), "0" * 18, "<queue id>"),
     "owner": ("<owner>", "<owner>", "<owner>"),
     "account": ("sales", "sales", "<account>"),
+    "number": (1, "1", "<number>"),
     "name": ("<name>", "<name>", "<name>"),
     "at": (_TIME, f"{_TIME:%Y%m%dT%H%M%SZ}", "<time>"),
 }

@@ -11,7 +11,7 @@ import pytest
 from spool.badmail import leading_block
 from spool.envelope import Origin, Reason, Uidl
 from spool.layout import Stage
-from spool.locks import COMMANDS, INDEX, RUN
+from spool.locks import COMMANDS, INDEX, LOG, RUN
 from spool.message_file import END, custody_fields
 from spool.opening import OWNERS
 from spool.queue_id import QueueId
@@ -28,6 +28,7 @@ _PLACEHOLDERS = {
     "<queue id>": r"[0-9a-z]{18}",
     "<owner>": "|".join(OWNERS),
     "<account>": r"[\w.%~ -]+",
+    "<number>": r"\d+",
     "<name>": r"[\w.-]+",
     "<time>": r"\d{8}T\d{6}Z",
     "<schema>": r"\w+",
@@ -61,7 +62,7 @@ def test_every_file_of_a_used_spool_is_on_the_page(tmp_path: Path) -> None:
     assert [path for path in found if not is_told(path, told) and not is_told(f"{path}/", told)] == []
 
 
-@pytest.mark.parametrize("name", [RUN, COMMANDS, INDEX])
+@pytest.mark.parametrize("name", [RUN, COMMANDS, INDEX, LOG])
 def test_a_lock_that_is_no_stages_is_none_that_the_page_leaves_out(name: str) -> None:
     (meaning,) = [row[1] for row in rows(TEXT) if row[0] == "`locks/<name>.lock`"]
     assert name.removesuffix("s") in meaning

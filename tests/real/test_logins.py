@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from stages.dialogue import Dialogue, Side
 from stages.pop3.client import LoginRefused, Pop3Client, Pop3Endpoint
 from stages.sasl.credentials import Credentials
 from stages.settings import AuthMethod, TlsMode
@@ -45,14 +46,14 @@ def log_in(
 ) -> str:
     """Log in, make sure that we are in, and return the mechanism; what the client said goes to `said`."""
 
-    def trace(side: str, line: str) -> None:
-        if said is not None and side == "C":
+    def hear(_number: int, side: Side, line: str) -> None:
+        if said is not None and side is Side.WE:
             said.append(line)
 
     async def talk() -> str:
         port = server.tls_port if tls is TlsMode.IMPLICIT else server.port
         endpoint = Pop3Endpoint(host=HOST_NAME, port=port, tls=tls, trust=Trust(ca_file=server.ca_file))
-        client = await Pop3Client.open(endpoint, timeout=PATIENCE, trace=trace)
+        client = await Pop3Client.open(endpoint, timeout=PATIENCE, dialogue=Dialogue(hear))
         try:
             await client.login(credentials, prefer=prefer)
             assert client.capabilities.uidl

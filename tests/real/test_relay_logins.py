@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from stages.dialogue import Dialogue, Side
 from stages.sasl.credentials import Credentials
 from stages.sasl.exchange import Mechanism
 from stages.settings import AuthMethod, TlsMode
@@ -73,8 +74,8 @@ def submit(
 ) -> str | None:
     """Log in, submit a message, and return the mechanism; what the client said goes to `said`."""
 
-    def trace(side: str, line: str) -> None:
-        if said is not None and side == "C":
+    def hear(_number: int, side: Side, line: str) -> None:
+        if said is not None and side is Side.WE:
             said.append(line)
 
     async def talk() -> str | None:
@@ -88,7 +89,7 @@ def submit(
             prefer=prefer,
             may_log_in_without_tls=True,
         )
-        client = await SmtpClient.open(endpoint, timeout=PATIENCE, final_dot_timeout=PATIENCE, trace=trace)
+        client = await SmtpClient.open(endpoint, timeout=PATIENCE, final_dot_timeout=PATIENCE, dialogue=Dialogue(hear))
         try:
             envelope = Envelope(reverse_path="a@example.org", recipients=(RECIPIENT,), octets=5)
             result = await client.submit(Submission(envelope=envelope, content=b"one\r\n", before_dot=lambda: None))

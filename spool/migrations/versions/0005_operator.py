@@ -28,10 +28,12 @@ def upgrade() -> None:
     op.create_index("ix_events_last_at", "events", ["last_at"])
     op.add_column("accounts", sa.Column("maildrop", sa.Text()))
     op.add_column("requests", sa.Column("is_verbose", sa.Boolean(), nullable=False, server_default="0"))
+    op.add_column("requests", sa.Column("is_awaited", sa.Boolean(), nullable=False, server_default="0"))
     op.add_column("requests", sa.Column("uidls", sa.JSON(none_as_null=True)))
     op.create_table(
         "verbosity",
         sa.Column("account", sa.Text(), primary_key=True),
+        sa.Column("is_verbose", sa.Boolean(), nullable=False),
         sa.Column("set_at", sa.Integer(), nullable=False),
     )
     op.create_table(

@@ -1,4 +1,4 @@
-"""The client, where a dialogue file cannot show it: limits, TLS from the start, the trace."""
+"""The client, where a dialogue file cannot show it: limits, TLS from the start, what is told."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TypeVar
 import pytest
 import trustme
 
+from stages.dialogue import Dialogue
 from stages.errors import PeerBroke
 from stages.pop3.client import CommandRefused, LoginRefused, Pop3Client, Pop3Endpoint
 from stages.pop3.retrieval import Retrieval
@@ -109,8 +110,9 @@ def test_deletions_beyond_the_window_wait_for_their_answers() -> None:
     assert {number: reply.ok for number, reply in replies.items()} == {3: True, 1: False}
 
 
-def test_the_trace_has_both_sides_and_no_secret() -> None:
+def test_both_sides_are_told_and_no_secret() -> None:
     said: list[str] = []
+    ports: list[int] = []
     script = OPENING + (
         "C: USER alice\nS: +OK\nC: PASS hunter2\nS: +OK hunter2 is in\n"
         "C: LIST\nS: +OK\nS: 1 5\nS: .\nC: RETR 1\nS: +OK\nS: one\nS: .\nC: STAT\nS: \x1b[2J\n"
@@ -118,10 +120,11 @@ def test_the_trace_has_both_sides_and_no_secret() -> None:
 
     async def talk() -> None:
         async with ScriptedServer(parse(script)).listening() as server:
+            ports.append(server.port)
             client = await Pop3Client.open(
                 Pop3Endpoint(host="127.0.0.1", port=server.port, tls=TlsMode.NONE),
                 timeout=PATIENCE,
-                trace=lambda side, line: said.append(f"{side}: {line}"),
+                dialogue=Dialogue(lambda _, side, line: said.append(f"{side} {line}")),
             )
             await client.login(ALICE)
             sizes = await client.list()
@@ -133,21 +136,26 @@ def test_the_trace_has_both_sides_and_no_secret() -> None:
 
     asyncio.run(talk())
     assert said == [
-        "S: +OK ready",
-        "C: CAPA",
-        "S: -ERR",
-        "C: USER alice",
-        "S: +OK",
-        "C: PASS ***",
-        "S: +OK *** is in",
-        "C: LIST",
-        "S: +OK",
-        "S: (1 lines)",
-        "C: RETR 1",
-        "S: +OK",
-        "S: (5 octets)",
-        "C: STAT",
-        r"S: neither +OK nor -ERR: \x1b[2J",
+        f"* connecting to 127.0.0.1 port {ports[0]}",
+        "* connected to 127.0.0.1",
+        "< +OK ready",
+        "> CAPA",
+        "< -ERR",
+        "> USER alice",
+        "< +OK",
+        "> PASS ***",
+        "< +OK *** is in",
+        "> LIST",
+        "< +OK",
+        "< 1 5",
+        "< .",
+        "> RETR 1",
+        "< +OK",
+        "< <... 5 octets>",
+        "< .",
+        "> STAT",
+        r"< \x1b[2J",
+        "* closed",
     ]
 
 

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
+from stages.dialogue import Dialogue, Side
 from stages.secret import Secret
 from stages.smtp.commands import RSET, auth_alone, auth_response
-from stages.smtp.connection import SessionBroken, SmtpConnection, Trace
+from stages.smtp.connection import SessionBroken, SmtpConnection
 from stages.smtp.replies import Phase
 from stages.smtp.transaction import BreakKind
 from stages.stream import Stream
@@ -18,14 +19,22 @@ from tests.support.scripted_server import ScriptedServer, parse
 
 
 def talk(
-    script: str, client: Callable[[SmtpConnection], Awaitable[None]], *, timeout: float = 5, trace: Trace | None = None
+    script: str,
+    client: Callable[[SmtpConnection], Awaitable[None]],
+    *,
+    timeout: float = 5,
+    told: list[str] | None = None,
 ) -> None:
-    """Let `client` talk to a server that follows `script`, after its greeting."""
+    """Let `client` talk to a server that follows `script`, after its greeting; what was said goes to `told`."""
+
+    def hear(_number: int, side: Side, line: str) -> None:
+        if told is not None and side is not Side.NOBODY:
+            told.append(f"{side} {line}")
 
     async def run() -> None:
         async with ScriptedServer(parse("S: 220 relay\n" + script)).listening() as server:
-            stream = await Stream.connect("127.0.0.1", server.port, tls=None, timeout=5)
-            connection = SmtpConnection(stream, timeout=timeout, trace=trace)
+            stream = await Stream.connect("127.0.0.1", server.port, tls=None, timeout=5, dialogue=Dialogue(hear))
+            connection = SmtpConnection(stream, timeout=timeout)
             try:
                 await connection.answer()
                 await client(connection)
@@ -192,8 +201,8 @@ def test_a_5yz_is_counted_and_remembered_until_the_next_reply_but_rset() -> None
     talk(f"{auth}S: 535 no\nC: RSET\nS: 250 ok\n{auth}S: 235 yes\n", client)
 
 
-def test_the_trace_shows_both_sides_and_neither_challenge_nor_response() -> None:
-    lines: list[tuple[str, str]] = []
+def test_both_sides_are_told_and_neither_challenge_nor_response() -> None:
+    lines: list[str] = []
 
     async def client(connection: SmtpConnection) -> None:
         with connection.sending(Secret("secret")):
@@ -203,15 +212,9 @@ def test_the_trace_shows_both_sides_and_neither_challenge_nor_response() -> None
     talk(
         "C: AUTH LOGIN\nS: 334 UGFzc3dvcmQ6\nC: c2VjcmV0\nS: 235 2.7.0 yes\n",
         client,
-        trace=lambda who, line: lines.append((who, line)),
+        told=lines,
     )
-    assert lines == [
-        ("S", "220 relay"),
-        ("C", "AUTH LOGIN"),
-        ("S", "334 (12 octets)"),
-        ("C", "***"),
-        ("S", "235 2.7.0 yes"),
-    ]
+    assert lines == ["< 220 relay", "> AUTH LOGIN", "< 334 <... 12 octets>", "> ***", "< 235 2.7.0 yes"]
 
 
 RESPONSE = b"AHRpbQBhLXBhc3N3b3JkLW9mLXNvbWUtbGVuZ3Ro"  # of PLAIN: tim, a-password-of-some-length
@@ -235,8 +238,8 @@ def test_a_reply_that_repeats_what_we_said_is_not_shown(said: str) -> None:
         with connection.sending(Secret("a-password-of-some-length")):
             assert str(await connection.ask(auth_response(RESPONSE))) == "535 5.7.8 (not shown: it repeats a secret)"
 
-    talk(f"C: {RESPONSE.decode()}\nS: 535 5.7.8 {said}\n", client, trace=lambda _, line: lines.append(line))
-    assert lines == ["220 relay", "***", "535 5.7.8 (not shown: it repeats a secret)"]
+    talk(f"C: {RESPONSE.decode()}\nS: 535 5.7.8 {said}\n", client, told=lines)
+    assert lines == ["< 220 relay", "> ***", "< 535 (not shown: it repeats a secret)"]
 
 
 def test_a_challenge_that_looks_like_the_secret_by_chance_is_still_one() -> None:

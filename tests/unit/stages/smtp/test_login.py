@@ -1,4 +1,4 @@
-"""The driver of a login, where a dialogue file cannot show it: a server and acceptors of other hands, and the trace."""
+"""The driver of a login, where a dialogue file cannot show it: servers of other hands, and what is told of them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from stages.dialogue import Dialogue
 from stages.sasl.credentials import Credentials
 from stages.secret import Secret
 from stages.settings import AuthMethod, TlsMode
@@ -155,7 +156,7 @@ def test_what_the_mechanism_cannot_carry_is_told_before_anything_is_sent() -> No
     assert relay.asked == []
 
 
-def test_the_trace_shows_no_response_and_no_challenge() -> None:
+def test_what_is_told_has_no_response_and_no_challenge() -> None:
     """Nor an echo of them, and that an exchange is cancelled."""
     said: list[str] = []
     script = (
@@ -171,19 +172,21 @@ def test_the_trace_shows_no_response_and_no_challenge() -> None:
                     endpoint(server.port, alice(password="hunter2")),
                     timeout=PATIENCE,
                     final_dot_timeout=PATIENCE,
-                    trace=lambda side, line: said.append(f"{side}: {line}"),
+                    dialogue=Dialogue(lambda _, side, line: said.append(f"{side} {line}")),
                 )
 
     asyncio.run(talk())
-    assert said[3:] == [
-        "C: AUTH LOGIN",
-        "S: 334 (12 octets)",
-        "C: ***",
-        "S: 334 (12 octets)",
-        "C: ***",
-        "S: 334 (7 octets)",
-        "C: *",
-        "S: 501 (not shown: it repeats a secret)",
+    assert said[6:] == [
+        "> AUTH LOGIN",
+        "< 334 <... 12 octets>",
+        "> ***",
+        "< 334 <... 12 octets>",
+        "> ***",
+        "< 334 <... 7 octets>",
+        "> *",
+        "< 501 (not shown: it repeats a secret)",
+        "* closed",
+        "* AUTH: LOGIN: more challenges than the mechanism has",
     ]
 
 
