@@ -92,7 +92,8 @@ def test_whoever_asks_for_a_poll_has_the_host_tried_at_once(fetching: Fetching) 
             (request,) = Accounts(fetching.spool).ask(["sales"])
             ring(fetching.spool, Stage.FETCH)
             await until(lambda: Accounts(fetching.spool).outcome(request) is not None)
-            assert Accounts(fetching.spool).outcome(request) == Outcome(text="sales: 1 messages")
+            told = f"sales: fetched 1 message, {len(mail(0))} octets, deleted 1, left 0 at the server"
+            assert Accounts(fetching.spool).outcome(request) == Outcome(text=told)
 
     provider = Provider(mails(1), session=RefusesConnections)
     asyncio.run(run())

@@ -114,7 +114,9 @@ def test_a_request_polls_at_once_and_is_answered_with_what_came_of_it(fetching: 
             await until(lambda: accounts.outcome(request) is not None)
             return accounts.outcome(request)
 
-    assert asyncio.run(ask()) == Outcome(text="sales: 1 messages")
+    octets = len(mail(2))
+    told = f"sales: fetched 1 message, {octets} octets, deleted 1, left 0 at the server"
+    assert asyncio.run(ask()) == Outcome(text=told)
     assert fetching.contents() == [mail(0), mail(2)]
 
 
@@ -122,8 +124,10 @@ def test_a_request_for_all_is_answered_when_the_last_account_was_polled(fetching
     (request,) = Accounts(fetching.spool).ask([])
     fetching.fetch(timeout=timedelta(seconds=0.3))
     fetching.poll(Provider(mails(2), user="a"), Provider(user="b", session=SilentAfterLogin))
+    octets = sum(map(len, mails(2)))
+    of_a = f"a: fetched 2 messages, {octets} octets, deleted 2, left 0 at the server"
     assert Accounts(fetching.spool).outcome(request) == Outcome(
-        text="a: 2 messages; b: failed: no octet from the server for 0.3 s", has_failed=True
+        text=f"{of_a}; b: failed: no octet from the server for 0.3 s", has_failed=True
     )
 
 

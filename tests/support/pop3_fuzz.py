@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, TypeVar, cast
 
+from stages.dialogue import silence
 from stages.errors import NetworkError, PeerBroke
 from stages.pop3 import commands
 from stages.pop3.commands import Command
@@ -156,6 +157,7 @@ class _Answering:
     """A stream on which a write is answered at once, in pieces; nobody waits for anything."""
 
     def __init__(self, answers: Sequence[Sequence[bytes]]) -> None:
+        self.dialogue = silence()
         self._answers = deque(answers)
         self._pieces: deque[bytes] = deque([b"+OK\r\n"])
 

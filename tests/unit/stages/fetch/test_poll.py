@@ -18,8 +18,11 @@ KEY: Key = (Uidl(b"a"), 100)
 def report(
     *,
     admitted: int = 0,
+    octets: int = 0,
+    deleted: int = 0,
     resolved: int = 0,
     listed: int | None = 10,
+    remaining: int | None = None,
     compared: int = 0,
     is_more: bool = True,
     unsure: frozenset[Uidl] = frozenset(),
@@ -29,10 +32,11 @@ def report(
 ) -> Report:
     return Report(
         admitted=admitted,
-        octets=0,
+        octets=octets,
+        deleted=deleted,
         resolved=resolved,
         listed=listed,
-        remaining=None,
+        remaining=remaining,
         compared=compared,
         is_more=is_more,
         unsure=unsure,
@@ -126,3 +130,22 @@ def test_a_poll_that_starts_over_forgets_what_sessions_taught_and_keeps_what_the
     assert (poll.requests, poll.outcome) == (fresh.requests, fresh.outcome)
     for _ in range(BROKEN_IN_A_ROW - 1):
         assert poll.add(report(error=LOST, resolved=1))
+
+
+def test_the_outcome_says_what_was_fetched_and_deleted_and_what_is_left(poll: Poll) -> None:
+    poll.add(report(admitted=3, octets=1200, deleted=3, remaining=7))
+    poll.add(report(admitted=1, octets=34, deleted=1, remaining=6, is_more=False))
+    assert poll.outcome == "fetched 4 messages, 1234 octets, deleted 4, left 6 at the server"
+
+
+def test_the_outcome_says_that_there_was_nothing_new(poll: Poll) -> None:
+    poll.add(report(listed=2, is_more=False))
+    assert poll.outcome == "nothing new, deleted 0, left 2 at the server"
+
+
+def test_the_outcome_of_a_failed_poll_is_its_error_and_what_came_before_it(poll: Poll) -> None:
+    poll.add(report(listed=None, error=LOST))
+    assert poll.outcome == "failed: the connection was lost"
+    poll.add(report(admitted=1, octets=1, deleted=0, remaining=5))
+    poll.add(report(listed=None, error=LOST))
+    assert poll.outcome == ("failed: the connection was lost (before that fetched 1 message, 1 octet, deleted 0)")

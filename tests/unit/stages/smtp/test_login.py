@@ -186,7 +186,7 @@ def test_what_is_told_has_no_response_and_no_challenge() -> None:
         "> *",
         "< 501 (not shown: it repeats a secret)",
         "* closed",
-        "* AUTH: LOGIN: more challenges than the mechanism has",
+        "* AUTH: a challenge that is not base64",
     ]
 
 
