@@ -17,6 +17,7 @@ from spool.events import SpoolWarning
 from spool.layout import Stage
 from spool.locks import hold
 from spool.opening import open_spool
+from spool.verbosity import EVERYBODY, set_verbosity
 from stages.runner import Follow, Mode, Outcome, Runtime, run_stage
 from tests.support.settings import default_settings
 from tests.support.spools import logged
@@ -234,4 +235,58 @@ def test_events_of_their_own_are_written(tmp_path: Path) -> None:
     run(tmp_path, Work(work))
     spool = open_spool(tmp_path)
     assert "the disk is slow" in [event.text for event in logged(spool)]
+    spool.close()
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not is_so():  # noqa: ASYNC110 - the log tells nobody when it is switched
+            await asyncio.sleep(0.005)
+
+
+def test_a_stage_heeds_from_its_start_what_was_wished_of_the_verbose_log(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    set_verbosity(spool, "sales", is_verbose=True)
+    spool.close()
+
+    async def work(runtime: Runtime) -> bool:
+        return runtime.verbose_log.account("sales").is_on and not runtime.verbose_log.account("info").is_on
+
+    assert run(tmp_path, Work(work)).is_complete
+
+
+@pytest.mark.parametrize("rings", [True, False])
+def test_a_running_stage_heeds_it_when_somebody_rings_and_without_that_soon(tmp_path: Path, rings: bool) -> None:
+    async def work(runtime: Runtime) -> bool:
+        sales = runtime.verbose_log.account("sales")
+        for is_verbose in (True, False):
+            set_verbosity(runtime.spool, EVERYBODY, is_verbose=is_verbose)
+            if rings:
+                ring(runtime.spool, Stage.VALIDATE)
+            await until(lambda is_verbose=is_verbose: sales.is_on is is_verbose)  # type: ignore[misc]
+        return True
+
+    assert run(tmp_path, Work(work)).is_complete
+
+
+def test_a_verbose_log_that_cannot_be_written_becomes_one_event_and_the_work_goes_on(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path)
+    set_verbosity(spool, EVERYBODY, is_verbose=True)
+    spool.layout.service_log.mkdir()
+
+    async def work(runtime: Runtime) -> bool:
+        def is_told() -> bool:
+            runtime.verbose_log.account("sales").said("NOOP")
+            return "VerboseLogFailed" in [event.name for event in logged(spool)]
+
+        ring(runtime.spool, Stage.VALIDATE)
+        await until(is_told)
+        runtime.verbose_log.account("sales").said("NOOP")
+        await runtime.look_at_verbosity()
+        return True
+
+    assert run(tmp_path, Work(work)).is_complete
+    assert [event.text for event in logged(spool) if event.name == "VerboseLogFailed"] == [
+        f"{spool.layout.service_log} cannot be written: Is a directory"
+    ]
     spool.close()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.dialogue import Dialogue
 from stages.stream import (
     MAX_UNREAD_OCTETS,
     ConnectFailed,
@@ -343,3 +344,23 @@ def test_an_absolute_path_is_a_unix_socket(tmp_path: Path) -> None:
 def test_a_unix_socket_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConnectFailed, match=rf"cannot connect to {tmp_path}/none: No such file or directory"):
         asyncio.run(Stream.connect(f"{tmp_path}/none", 25, tls=None, timeout=PATIENCE))
+
+
+def test_it_is_told_what_becomes_of_a_connection(authority: Authority) -> None:
+    told: list[str] = []
+
+    async def talk() -> int:
+        async with server(until_closed, tls=authority.server()) as port:
+            dialogue = Dialogue(lambda number, side, line: told.append(f"{number} {side} {line}"))
+            stream = await Stream.connect(
+                "127.0.0.1", port, tls=handshake(authority), timeout=PATIENCE, dialogue=dialogue
+            )
+            await stream.close()
+            await stream.close()
+            return port
+
+    port = asyncio.run(talk())
+    assert told[:2] == [f"1 * connecting to 127.0.0.1 port {port}", "1 * connected to 127.0.0.1"]
+    assert told[2].startswith("1 * TLSv1.3, TLS_")
+    assert told[2].endswith(f", certificate {authority.fingerprint}")
+    assert told[3:] == ["1 * closed"]

@@ -50,3 +50,16 @@ def test_an_initial_response_fits_into_255_octets_or_is_not_sent() -> None:
     fits = 255 - len(b"AUTH XOAUTH2 \r\n")
     assert commands.auth_at_once("XOAUTH2", b"A" * fits, secrets=()) is not None
     assert commands.auth_at_once("XOAUTH2", b"A" * (fits + 1), secrets=()) is None
+
+
+@pytest.mark.parametrize("secret", ["PASS", "A", "PLAIN", "alice", "***", "AUTH"])
+def test_a_secret_that_is_a_word_of_its_command_does_not_show_by_what_is_missing(secret: str) -> None:
+    """Who sends a secret says which line to show; it is not sought in the line."""
+    octets = secret.encode()
+    at_once = commands.auth_at_once("PLAIN", octets, secrets=(octets,))
+    assert at_once is not None
+    assert commands.password(octets).shown == "PASS ***"
+    assert commands.apop(b"alice", octets).shown == "APOP alice ***"
+    assert commands.auth("PLAIN", secrets=(octets,)).shown == "AUTH PLAIN"
+    assert at_once.shown == "AUTH PLAIN ***"
+    assert commands.response(octets, secrets=(octets,)).shown == "***"

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from stages.dialogue import Dialogue, Side
+from stages.dialogue import FIRST_LINES, Dialogue, Side
 from stages.secret import Secret
-from stages.smtp.commands import RSET, auth_alone, auth_response
+from stages.smtp.commands import DATA, RSET, auth_alone, auth_response
 from stages.smtp.connection import SessionBroken, SmtpConnection
 from stages.smtp.replies import Phase
 from stages.smtp.transaction import BreakKind
@@ -314,3 +314,62 @@ def test_a_relay_that_takes_no_octets_has_a_deadline() -> None:
             release.set()
 
     asyncio.run(run())
+
+
+def test_of_a_message_its_octets_are_told_before_the_reply_to_it() -> None:
+    told: list[str] = []
+
+    async def client(connection: SmtpConnection) -> None:
+        await connection.ask(DATA)
+        await connection.begin_content()
+        for part in (b"Subject: secret\r\n\r\n", b".\r\n"):
+            await connection.write_content(part)
+        await connection.answer()
+
+    talk("C: DATA\nS: 354 go\nC: Subject: secret\nC: \nC: .\nS: 250 2.0.0 ok\n", client, told=told)
+    assert told[1:] == ["> DATA", "< 354 go", "> <... 22 octets>", "< 250 2.0.0 ok"]
+
+
+def test_of_a_message_that_the_relay_cuts_off_it_is_told_how_much_was_sent() -> None:
+    told: list[str] = []
+
+    async def client(connection: SmtpConnection) -> None:
+        await connection.ask(DATA)
+        await connection.begin_content()
+        await connection.write_content(b"one\r\n")
+        with pytest.raises(SessionBroken):
+            await connection.answer()
+
+    talk("C: DATA\nS: 354 go\nC: one\n", client, told=told)
+    assert told[-1] == "> <... 5 octets>"
+
+
+def test_a_reply_is_told_line_by_line_and_a_long_one_by_its_first_lines() -> None:
+    told: list[str] = []
+
+    async def client(connection: SmtpConnection) -> None:
+        await reset(connection)
+        await reset(connection)
+
+    script = "C: RSET\nS: 250-2.0.0 a\nS: 250 2.0.0 b\nC: RSET\n" + "S: 250-a\n" * 29 + "S: 250 a\n"
+    talk(script, client, told=told)
+    assert told[1:4] == ["> RSET", "< 250-2.0.0 a", "< 250 2.0.0 b"]
+    assert told[4:] == ["> RSET", *["< 250-a"] * FIRST_LINES, f"< <... {30 - FIRST_LINES} more lines>"]
+
+
+def test_what_ends_a_session_is_told_once() -> None:
+    notes: list[str] = []
+
+    async def run() -> None:
+        async with ScriptedServer(parse("S: 220 relay\nC: RSET\nS: nonsense\n")).listening() as server:
+            dialogue = Dialogue(lambda _, side, line: notes.append(line) if side is Side.NOBODY else None)
+            stream = await Stream.connect("127.0.0.1", server.port, tls=None, timeout=5, dialogue=dialogue)
+            connection = SmtpConnection(stream, timeout=5)
+            await connection.answer()
+            for _ in range(2):
+                with pytest.raises(SessionBroken):
+                    await connection.ask(RSET)
+            await connection.close()
+
+    asyncio.run(run())
+    assert notes[2:] == ["protocol violation: not an SMTP reply: nonsense", "closed"]
