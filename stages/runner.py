@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 # How soon the operator's wish for a verbose log is heeded, without a ring and with many of them.
 LOOK_SECONDS = 3.0
-REST_SECONDS = 0.5
+REST_SECONDS = 0.2
 
 
 class Mode(enum.StrEnum):

@@ -82,10 +82,10 @@ def password(secret: bytes) -> Command:
     return Command(line=b"PASS " + secret, public=b"PASS " + MASK, secrets=(secret,))
 
 
-def apop(name: bytes, digest: bytes, *, secrets: tuple[bytes, ...] = ()) -> Command:
-    """RFC 1939 section 7: a login without the password in clear. `secrets` are what no reply may show beside it."""
+def apop(name: bytes, digest: bytes) -> Command:
+    """RFC 1939 section 7: a login without the password in clear."""
     asks = b"APOP " + name + b" "
-    return Command(line=asks + digest, public=asks + MASK, secrets=(digest, *secrets))
+    return Command(line=asks + digest, public=asks + MASK, secrets=(digest,))
 
 
 def auth(mechanism: str, *, secrets: tuple[bytes, ...]) -> Command:

@@ -71,7 +71,7 @@ class Attempt:
         # RFC 1939 section 7 prescribes MD5.
         digest = hashlib.md5(challenge + self._secret, usedforsecurity=False).hexdigest().encode("ascii")
         self.has_answered = True
-        return await self._conversation.ask(commands.apop(self._name, digest, secrets=(self._secret,)))
+        return await self._conversation.ask(commands.apop(self._name, digest))
 
     async def _authenticate(self, exchange: Exchange) -> Reply:
         answer = await self._ask(commands.auth(exchange.mechanism, secrets=(self._secret,)))

@@ -1,14 +1,16 @@
 """No secret is anywhere but where it must be: the real pipeline, as processes, with a canary for each source of one.
 
-All goes well; servers refuse the logins and repeat what they hear; a bug strikes with the secrets in hand; a process is
-aborted. Then each canary is looked for, in clear and in base64 wherever it may begin there, and so in each SASL form:
-in what was printed, in command lines and environments, and in every file of the spool but messages and tokens.
+The verbose log is on. All goes well; servers refuse the logins and repeat what they hear; a bug strikes with the
+secrets in hand; a process is aborted. Then each canary is looked for, in clear and in base64 wherever it may begin
+there, and so in each SASL form: in what was printed, in command lines and environments, and in every file of the spool
+but messages and tokens.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +25,8 @@ import pytest
 from pipeline.demo.background import serving
 from pipeline.demo.pop3_server import Manners, Pop3Server, Pop3Session
 from pipeline.demo.smtp_sink import SmtpSink
+from spool.opening import open_spool
+from spool.verbosity import EVERYBODY, set_verbosity
 from tests.support.canaries import Search, canary
 from tests.support.connector import Connector, account, configure, letters
 from tests.support.odd_pop3 import SilentAfterLogin
@@ -179,7 +183,11 @@ class Stage:
                 accounts.append(entry | source)
         relay = {"username": "us", "password_command": f"sleep 0.2; cat {kept}/{RELAY}"}
         fetch = {"timeout": "2s"}
-        return configure(self.directory, smtp_port=smtp_port, accounts=accounts, smtp=relay, fetch=fetch)
+        connector = configure(self.directory, smtp_port=smtp_port, accounts=accounts, smtp=relay, fetch=fetch)
+        spool = open_spool(connector.spool)
+        set_verbosity(spool, EVERYBODY, is_verbose=True)
+        spool.close()
+        return connector
 
     def say(self, connector: Connector, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command, and look at all that it prints."""
@@ -212,6 +220,12 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         yield Stage(directory=tmp_path, served=served, canaries=canaries, search=Search(canaries))
 
 
+def dialogue(connector: Connector) -> set[str]:
+    """What the verbose log has of both sides."""
+    text = (connector.spool / "logs/pop3service.log").read_text()
+    return {re.sub(r"^.*? #\d+ ", "", line) for line in text.splitlines()}
+
+
 def maildrops(stage: Stage) -> dict[str, tuple[str, list[bytes]]]:
     return {name: (stage.canaries[name], list(letters(1, prefix=name))) for name in (*BY_PASSWORD, *BY_TOKEN)}
 
@@ -233,6 +247,7 @@ def test_all_goes_well_and_no_secret_is_left_behind(stage: Stage) -> None:
         "client_credentials",
     }
     assert any(line.startswith(b"/bin/sh") for line in seen)
+    assert {"> PASS ***", "> AUTH XOAUTH2", "> ***", "> AUTH PLAIN ***", "> DATA"} <= dialogue(connector)
     assert stage.search.found == set()
 
 
@@ -256,6 +271,7 @@ def test_nothing_goes_well_and_no_secret_is_left_behind(stage: Stage, session: t
     on_the_wire = Search(stage.canaries)
     on_the_wire.look_at("use", b"\n".join([*Repeats.heard, relay.heard]))
     assert on_the_wire.found == {f"{name} in use" for name in (*BY_PASSWORD, "token", ISSUED, RELAY)}
+    assert {"> AUTH PLAIN", "> AUTH LOGIN", "> AUTH XOAUTH2", "> ***", "> AUTH PLAIN ***"} <= dialogue(connector)
     assert stage.search.found == set()
 
 
