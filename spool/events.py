@@ -198,7 +198,10 @@ class SpoolWarning(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerboseLogFailed(Event):
-    """The verbose log could not be written, and lines are missing from it; mail moves all the same."""
+    """The verbose log could not be written, and lines are missing from it; mail moves all the same.
+
+    Make room on the disk, or see who owns what is in `logs/`. It is said once by each process.
+    """
 
     level: ClassVar[Level] = Level.WARNING
     says: ClassVar[str] = "{file} cannot be written: {error}"

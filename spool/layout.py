@@ -173,7 +173,7 @@ class Layout:
 
     def lock(self, name: str) -> Path:
         """A lock, held by a process: of a stage, of `run`, of the index while it is opened, of what commands share, of
-        an account's tokens while they are renewed.
+        the verbose log while it is rotated, of an account's tokens while they are renewed.
         """
         return self.locks / f"{name}.lock"
 
