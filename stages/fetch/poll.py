@@ -52,6 +52,7 @@ class Poll:
         """Forget what sessions have taught, because the account was changed; what they brought counts."""
         self.account = account
         self.login = login
+        self.remaining = None
         self.one_by_one = False
         self.ask_limit = None
         self.put_off.clear()
