@@ -27,6 +27,9 @@ _KEYS = {
     "trust.key": "tls_key",
     "trust.ca_file": "ca_file",
 }
+# Where events go is settled before a process writes its first one.
+_READ_AT_START = frozenset({"log"})
+_AT_THE_NEXT_START = " (from the next start on)"
 # Keys that the file has in another table.
 _ELSEWHERE = {("validate", "bare_newlines"): "submit", ("validate", "default_domain"): "smtp"}
 
@@ -75,7 +78,7 @@ def _tables(before: Settings, after: Settings) -> Iterator[str]:
             for key in _changed_keys(getattr(before, field.name), getattr(after, field.name)):
                 tables[_ELSEWHERE.get((field.name, key), field.name)].append(key)
     for table, keys in tables.items():
-        yield f"[{table}] {', '.join(keys)}"
+        yield f"[{table}] {', '.join(keys)}{_AT_THE_NEXT_START if table in _READ_AT_START else ''}"
 
 
 def _changed_keys(was: object, now: object) -> Iterator[str]:

@@ -57,6 +57,10 @@ def test_keys_are_named_as_the_file_has_them() -> None:
     )
 
 
+def test_what_only_a_start_reads_is_said_to_wait_for_the_next_start() -> None:
+    assert changes(settings(), settings('[log]\nmirror = "syslog"\n')).endswith(" (from the next start on)")
+
+
 def test_a_default_of_all_accounts_is_one_change() -> None:
     accounts = [account(f"a{number}") for number in range(2000)]
     after = settings('[fetch]\ninterval = "5m"\n', *accounts)
