@@ -25,6 +25,7 @@ from sqlalchemy.pool import QueuePool
 from spool.disk import Disk
 from spool.errors import IndexLost, SpoolFailed, SpoolUnusable
 from spool.event_log import COMMAND, PEN, LoggedEvent, Pen
+from spool.folding import FOLDED, folded
 from spool.layout import Layout, partial
 from spool.models import SCHEMA_REVISION
 
@@ -185,6 +186,7 @@ def _engine(path: Path, *, journal_mode: str = "WAL") -> Engine:
             "cache_size=-4000",
         ):
             connection.execute(f"PRAGMA {pragma}")
+        connection.create_function(FOLDED, 1, folded, deterministic=True)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

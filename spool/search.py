@@ -1,0 +1,183 @@
+"""Find messages: what is looked for as a value, and the messages that it fits, page by page.
+
+Words are found as a person means them: whatever their case, anywhere in the text, and `%` and `_` are themselves.
+
+**Invariants:** no transaction is open while the caller holds a message: a pager that stands still for an hour keeps no
+write-ahead log from being taken in. A page is one consistent look; who moves between two looks is not told of twice
+where the order is that of `Sort.OLDEST` or `Sort.NEWEST`, by what was fetched.
+**Failures:** `SpoolFailed`.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, exists, func, or_, select, tuple_
+
+from spool import models
+from spool.folding import FOLDED, folded
+from spool.models import to_ms
+from spool.opening import Spool
+from spool.rows import Message, select_messages, to_message
+from spool.states import FINAL, State
+
+WAITING = frozenset(State) - FINAL
+# The first page is the screen that somebody waits for.
+_FIRST_PAGE = 200
+_PAGE = 5000
+_REPLY_CODE = re.compile(r"[2-5][0-9]{2}")
+# RFC 3463 section 2.
+_ENHANCED_CODE = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}")
+
+
+class Sort(enum.StrEnum):
+    """What comes first."""
+
+    OLDEST = "oldest"
+    NEWEST = "newest"
+    LARGEST = "largest"
+    SENDER = "sender"
+    ACCOUNT = "account"
+    ATTEMPTS = "attempts"
+    """Those that were tried most often."""
+
+
+class Since(enum.StrEnum):
+    """What the age of a message counts from, and what old and new mean."""
+
+    FETCHED = "fetched"
+    CHANGED = "changed"
+    """Its last change: of a message in Badmail, when it was refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """What is looked for; what is None does not matter.
+
+    `account` is a whole name; `sender`, `recipient`, `subject` and `reason` are parts of a text, the sender `<>` is the
+    null reverse-path. A reason such as `550` or `5.7.1` is that code of the server, or part of the text.
+    """
+
+    states: Collection[State] = WAITING
+    account: str | None = None
+    sender: str | None = None
+    recipient: str | None = None
+    subject: str | None = None
+    reason: str | None = None
+    older_than: timedelta | None = None
+    newer_than: timedelta | None = None
+    since: Since = Since.FETCHED
+    sort: Sort = Sort.OLDEST
+    limit: int | None = None
+
+
+def search(spool: Spool, wanted: Search) -> Iterator[Message]:
+    """The messages that fit, in their order, read as the caller takes them."""
+    return (to_message(row, spool.layout) for row in _rows(spool, select_messages(), wanted=wanted))
+
+
+def count(spool: Spool, wanted: Search) -> int:
+    """How many messages fit, whatever the limit."""
+    query = select(func.count()).select_from(models.messages).where(*_conditions(spool, wanted))
+    with spool.index.read() as connection:
+        return connection.execute(query).scalar_one()
+
+
+def _rows(spool: Spool, query: Select[Any], *, wanted: Search) -> Iterator[Row[Any]]:
+    """Read pages, each from behind the last row of the one before it."""
+    queue_id = models.messages.c.queue_id
+    key = _sort_key(wanted)
+    is_descending = wanted.sort in _DESCENDING
+    place = tuple_(key, queue_id)
+    order = (key.desc(), queue_id.desc()) if is_descending else (key, queue_id)
+    query = query.add_columns(key.label("sort_key")).where(*_conditions(spool, wanted)).order_by(*order)
+    left, size, behind = wanted.limit, _FIRST_PAGE, None
+    while left is None or left > 0:
+        size = size if left is None else min(size, left)
+        page = query.limit(size)
+        if behind is not None:
+            page = page.where(place < behind if is_descending else place > behind)
+        with spool.index.read() as connection:
+            rows = connection.execute(page).all()
+        yield from rows
+        if len(rows) < size:
+            return
+        left = None if left is None else left - size
+        size, behind = _PAGE, (rows[-1].sort_key, rows[-1].queue_id)
+
+
+_DESCENDING = frozenset({Sort.NEWEST, Sort.LARGEST, Sort.ATTEMPTS})
+
+
+def _sort_key(wanted: Search) -> ColumnElement[Any]:
+    columns = models.messages.c
+    match wanted.sort:
+        case Sort.OLDEST | Sort.NEWEST:
+            # Queue ids sort by birth, and the index has them in order.
+            return columns.queue_id if wanted.since is Since.FETCHED else columns.changed_at
+        case Sort.LARGEST:
+            return columns.octets
+        case Sort.SENDER:
+            return func.coalesce(columns.sender, "")
+        case Sort.ACCOUNT:
+            return columns.account
+        case Sort.ATTEMPTS:
+            return columns.attempts
+
+
+def _conditions(spool: Spool, wanted: Search) -> Iterator[ColumnElement[bool]]:
+    columns = models.messages.c
+    at = columns.fetched_at if wanted.since is Since.FETCHED else columns.changed_at
+    if set(wanted.states) != set(State):
+        yield columns.state.in_(sorted(wanted.states))
+    if wanted.account is not None:
+        yield columns.account == wanted.account
+    if wanted.sender is not None:
+        yield columns.sender == "" if wanted.sender == "<>" else _contains(columns.sender, _bare(wanted.sender))
+    if wanted.recipient is not None:
+        yield _has_recipient(_bare(wanted.recipient))
+    if wanted.subject is not None:
+        yield _contains(columns.subject, wanted.subject)
+    if wanted.reason is not None:
+        yield _has_reason(wanted.reason)
+    if wanted.older_than is not None:
+        yield at <= to_ms(spool.now() - wanted.older_than)
+    if wanted.newer_than is not None:
+        yield at > to_ms(spool.now() - wanted.newer_than)
+
+
+def _contains(text: ColumnElement[Any], part: str) -> ColumnElement[bool]:
+    return func.instr(getattr(func, FOLDED)(text), folded(part)) > 0
+
+
+def _bare(address: str) -> str:
+    """An address that was copied with its angle brackets."""
+    return address.removeprefix("<").removesuffix(">")
+
+
+def _has_recipient(part: str) -> ColumnElement[bool]:
+    """Whether somebody is or was to have it: those who have it already stand in `accepted`."""
+    waiting = func.json_each(models.messages.c.recipients).table_valued("value", name="waiting")
+    done = func.json_each(models.messages.c.accepted).table_valued("value", name="done")
+    return or_(
+        exists().where(_contains(waiting.c.value, part)).select_from(waiting),
+        exists().where(_contains(func.json_extract(done.c.value, "$.recipient"), part)).select_from(done),
+    )
+
+
+def _has_reason(part: str) -> ColumnElement[bool]:
+    def said(member: str) -> ColumnElement[Any]:
+        return func.json_extract(models.messages.c.reason, f"$.{member}")
+
+    if _REPLY_CODE.fullmatch(part):
+        return or_(said("code") == int(part), _contains(said("text"), part))
+    if _ENHANCED_CODE.fullmatch(part):
+        return or_(said("enhanced") == part, _contains(said("text"), part))
+    # As a `Reason` stands on one line.
+    codes = [func.coalesce(said(member).concat(" "), "") for member in ("code", "enhanced")]
+    return _contains(said("stage").concat(": ").concat(codes[0]).concat(codes[1]).concat(said("text")), part)
