@@ -23,6 +23,7 @@ from spool import models
 from spool.folding import FOLDED, folded
 from spool.models import to_ms
 from spool.opening import Spool
+from spool.queue_id import TIME_CHARACTERS, QueueId
 from spool.rows import Message, select_messages, to_message
 from spool.states import FINAL, State
 
@@ -86,6 +87,23 @@ def count(spool: Spool, wanted: Search) -> int:
     query = select(func.count()).select_from(models.messages).where(*_conditions(spool, wanted))
     with spool.index.read() as connection:
         return connection.execute(query).scalar_one()
+
+
+def with_prefix(spool: Spool, prefix: str, *, at_most: int) -> list[QueueId]:
+    """The first queue ids that begin so, in their order, finished messages too."""
+    queue_id = models.messages.c.queue_id
+    # Behind every character of a queue id.
+    query = select(queue_id).where(queue_id >= prefix, queue_id < f"{prefix}~").order_by(queue_id).limit(at_most)
+    with spool.index.read() as connection:
+        return [QueueId(found) for found in connection.execute(query).scalars()]
+
+
+def with_tail(spool: Spool, tail: str, *, at_most: int) -> list[QueueId]:
+    """The queue ids with these random characters, whatever their time."""
+    queue_id = models.messages.c.queue_id
+    query = select(queue_id).where(func.substr(queue_id, TIME_CHARACTERS + 1) == tail).limit(at_most)
+    with spool.index.read() as connection:
+        return [QueueId(found) for found in connection.execute(query).scalars()]
 
 
 def _rows(spool: Spool, query: Select[Any], *, wanted: Search) -> Iterator[Row[Any]]:

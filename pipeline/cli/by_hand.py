@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pipeline.cli.invocation import Invocation
-from pipeline.cli.messages import queue_id
-from pipeline.endings import exit_code_of, line_of, say
+from pipeline.cli.naming import message_named, typed_queue_id
+from pipeline.endings import CommandFailed, exit_code_of, line_of, say
 from pipeline.exit_codes import ExitCode
 from spool.by_hand import discard, release
 from spool.doorbell import ring
@@ -33,10 +33,11 @@ def discard_messages(invocation: Invocation, texts: Sequence[str]) -> int:
 def _each(spool: Spool, texts: Sequence[str], *, act: Callable[[Spool, QueueId], None], done: str) -> int:
     """Do it to each message; one to which it cannot be done keeps none of the others back."""
     code: int = ExitCode.OK
-    for one in [queue_id(text) for text in texts]:
+    for wanted in [typed_queue_id(text) for text in texts]:
         try:
+            one = message_named(spool, wanted)
             act(spool, one)
-        except (NotFound, ForbiddenTransition) as error:
+        except (CommandFailed, NotFound, ForbiddenTransition) as error:
             say(line_of(error))
             code = exit_code_of(error)
         else:

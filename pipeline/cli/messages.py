@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
+from pipeline.cli.naming import message_named
 from pipeline.cli.output import Cell, print_facts, print_json, print_table, reverse_path, rfc3339
 from pipeline.endings import CommandFailed
 from pipeline.exit_codes import ExitCode
@@ -15,17 +16,8 @@ from spool import queries
 from spool.badmail import read_badmail
 from spool.content import badmail_pieces, injected_block, pieces
 from spool.opening import Spool
-from spool.queue_id import QueueId
 from spool.rows import Message, reason_json
 from spool.states import State
-
-
-def queue_id(text: str) -> QueueId:
-    """Check a queue id that somebody typed, before it is used for anything."""
-    try:
-        return QueueId(text)
-    except ValueError:
-        raise CommandFailed(ExitCode.USAGE, f"not a queue id: {text!r}") from None
 
 
 def as_json(message: Message) -> dict[str, object]:
@@ -87,9 +79,14 @@ def cat(spool: Spool, message: Message, *, raw: bool) -> None:
     out.flush()
 
 
+def message_of(spool: Spool, text: str) -> Message:
+    """The message that somebody typed the queue id of, or the beginning; raises CommandFailed."""
+    return queries.message(spool, message_named(spool, text))
+
+
 def in_badmail(spool: Spool, text: str) -> Message:
     """The Badmail message with this queue id; raises CommandFailed where it is elsewhere."""
-    message = queries.message(spool, queue_id(text))
+    message = message_of(spool, text)
     if message.state is not State.BADMAIL:
         raise CommandFailed(ExitCode.DATA, f"message {message.queue_id} is not in Badmail: it is {message.state}")
     return message

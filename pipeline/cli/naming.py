@@ -7,7 +7,17 @@ from collections.abc import Iterable
 
 from pipeline.endings import CommandFailed
 from pipeline.exit_codes import ExitCode
+from spool.opening import Spool
+from spool.queue_id import ALPHABET, LENGTH, TIME_CHARACTERS, QueueId
+from spool.search import with_prefix, with_tail
 from stages.settings import AccountSettings, Settings
+
+# As many characters tell two messages apart that came a quarter of an hour apart.
+SHORTEST_PREFIX = 6
+_NAMED_AT_MOST = 3
+_COMPARED_AT_MOST = 1000
+# Crockford's base 32 leaves these out because people take them for others.
+_MISREAD = str.maketrans("oil", "011")
 
 
 def account_named(settings: Settings, name: str) -> AccountSettings:
@@ -24,6 +34,45 @@ def enabled_account_named(settings: Settings, name: str) -> AccountSettings:
     if not account.enabled:
         raise CommandFailed(ExitCode.USAGE, f"the account {name!r} is disabled: set enabled = true and try again")
     return account
+
+
+def message_named(spool: Spool, text: str) -> QueueId:
+    """The message with this queue id, or the only one whose queue id begins so; raises CommandFailed, naming another."""
+    wanted = typed_queue_id(text)
+    found = with_prefix(spool, wanted, at_most=_NAMED_AT_MOST + 1)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        more = ", ..." if len(found) > _NAMED_AT_MOST else ""
+        named = ", ".join(found[:_NAMED_AT_MOST])
+        raise CommandFailed(ExitCode.USAGE, f"more than one message begins with {wanted}: {named}{more}")
+    raise CommandFailed(ExitCode.DATA, f"no message {wanted}{perhaps(wanted, _like(spool, wanted))}")
+
+
+def typed_queue_id(text: str) -> str:
+    """A queue id or the beginning of one, as the index has it; raises CommandFailed where it cannot be one.
+
+    For whoever names many: nothing is done to the first of them before the last is known to be one.
+    """
+    wanted = text.strip().lower().translate(_MISREAD)
+    if not wanted or len(wanted) > LENGTH or not set(ALPHABET).issuperset(wanted):
+        raise CommandFailed(ExitCode.USAGE, f"not a queue id: {text!r}")
+    if len(wanted) < SHORTEST_PREFIX:
+        raise CommandFailed(
+            ExitCode.USAGE, f"not a queue id: {text!r}; type at least {SHORTEST_PREFIX} characters of it"
+        )
+    return wanted
+
+
+def _like(spool: Spool, wanted: str) -> Iterable[str]:
+    """The queue ids that somebody may have meant who typed one character wrong, cut to what was typed."""
+    if len(wanted) == LENGTH:
+        head, tail = wanted[:TIME_CHARACTERS], wanted[TIME_CHARACTERS:]
+        yield from with_tail(spool, tail, at_most=_COMPARED_AT_MOST)
+    else:
+        head = wanted[: SHORTEST_PREFIX - 1]
+    for queue_id in with_prefix(spool, head, at_most=_COMPARED_AT_MOST):
+        yield queue_id[: len(wanted)]
 
 
 def perhaps(typed: str, known: Iterable[str]) -> str:

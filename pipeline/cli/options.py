@@ -8,8 +8,14 @@ from typing import Annotated
 import typer
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, with field names that stay.")]
-QueueIdText = Annotated[str, typer.Argument(metavar="ID", help="A queue id, as the listings show it.")]
-QueueIdTexts = Annotated[list[str], typer.Argument(metavar="ID...", help="Queue ids, as the listings show them.")]
+QueueIdText = Annotated[
+    str,
+    typer.Argument(metavar="ID", help="A queue id, or its first 6 characters or more."),
+]
+QueueIdTexts = Annotated[
+    list[str],
+    typer.Argument(metavar="ID...", help="Queue ids, or their first 6 characters or more."),
+]
 Raw = Annotated[bool, typer.Option("--raw", help="With the injected block before the message.")]
 
 

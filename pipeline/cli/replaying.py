@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.cli.invocation import Invocation
-from pipeline.cli.messages import queue_id
+from pipeline.cli.naming import message_named, typed_queue_id
 from pipeline.endings import CommandFailed, exit_code_of, line_of, say
 from pipeline.exit_codes import ExitCode
 from spool import queries
@@ -25,14 +25,15 @@ def replay(
         raise CommandFailed(ExitCode.USAGE, "name the messages, or give --all")
     new_sender = None if sender is None else _reverse_path(sender)
     new_recipients = tuple(_recipient(text) for text in recipients) or None
-    named = [queue_id(text) for text in texts]
+    named = [typed_queue_id(text) for text in texts]
     code: int = ExitCode.OK
     with invocation.reading() as spool:
         waiting = [one for one in queries.messages(spool, (State.BADMAIL,)) if one.replay_id is None]
-        for one in named or [message.queue_id for message in waiting]:
+        for wanted in named or [message.queue_id for message in waiting]:
             try:
+                one = message_named(spool, wanted)
                 child = begin_replay(spool, one, sender=new_sender, recipients=new_recipients)
-            except (NotFound, ForbiddenTransition, Damaged) as error:
+            except (CommandFailed, NotFound, ForbiddenTransition, Damaged) as error:
                 say(line_of(error))
                 code = exit_code_of(error)
             else:

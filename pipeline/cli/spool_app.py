@@ -34,20 +34,18 @@ def list_messages(
 def show(context: typer.Context, queue_id: QueueIdText, *, json: AsJson = False) -> None:
     """Show one message and what happened to it."""
     from pipeline.cli import messages
-    from spool import queries
 
     with invocation_of(context).reading() as spool:
-        messages.show(spool, queries.message(spool, messages.queue_id(queue_id)), json=json)
+        messages.show(spool, messages.message_of(spool, queue_id), json=json)
 
 
 @spool_app.command(epilog=examples("spool cat 01j0e5v3xk7m2q9r4s"))
 def cat(context: typer.Context, queue_id: QueueIdText, *, raw: Raw = False) -> None:
     """Print a message as the provider sent it."""
     from pipeline.cli import messages
-    from spool import queries
 
     with invocation_of(context).reading() as spool:
-        messages.cat(spool, queries.message(spool, messages.queue_id(queue_id)), raw=raw)
+        messages.cat(spool, messages.message_of(spool, queue_id), raw=raw)
 
 
 @spool_app.command(epilog=examples("spool trace 01j0e5v4c8h6t3b0wn", "spool trace hello", "spool trace 7 --json"))
