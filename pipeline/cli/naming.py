@@ -37,7 +37,7 @@ def enabled_account_named(settings: Settings, name: str) -> AccountSettings:
 
 
 def message_named(spool: Spool, text: str) -> QueueId:
-    """The message with this queue id, or the only one whose queue id begins so; raises CommandFailed, naming another."""
+    """The one message whose queue id is this or begins so; raises CommandFailed, naming the one that may be meant."""
     wanted = typed_queue_id(text)
     found = with_prefix(spool, wanted, at_most=_NAMED_AT_MOST + 1)
     if len(found) == 1:
@@ -58,9 +58,7 @@ def typed_queue_id(text: str) -> str:
     if not wanted or len(wanted) > LENGTH or not set(ALPHABET).issuperset(wanted):
         raise CommandFailed(ExitCode.USAGE, f"not a queue id: {text!r}")
     if len(wanted) < SHORTEST_PREFIX:
-        raise CommandFailed(
-            ExitCode.USAGE, f"not a queue id: {text!r}; type at least {SHORTEST_PREFIX} characters of it"
-        )
+        raise CommandFailed(ExitCode.USAGE, f"not a queue id: {text!r}; type {SHORTEST_PREFIX} characters at least")
     return wanted
 
 

@@ -36,7 +36,7 @@ def test_a_queue_id_is_read_as_people_write_it(spool: Spool) -> None:
 
 @pytest.mark.parametrize("text", ["", "01j0e", "../../x", "01j0e5v3xk7m2q9r4s0", "01j0e5v%", "01j0e5\x1b[2J"])
 def test_what_cannot_be_a_queue_id_is_wrong_usage(spool: Spool, text: str) -> None:
-    with pytest.raises(CommandFailed, match="^not a queue id: ") as failed:
+    with pytest.raises(CommandFailed, match=r"^not a queue id: ") as failed:
         message_named(spool, text)
     assert failed.value.code is ExitCode.USAGE
 
