@@ -10,20 +10,59 @@ import typer
 
 from pipeline.cli.help import examples
 from pipeline.cli.invocation import invocation_of
-from pipeline.cli.options import AsJson, QueueIdText, Raw
+from pipeline.cli.options import (
+    AccountName,
+    AsJson,
+    Limit,
+    NewerThan,
+    OlderThan,
+    QueueIdText,
+    Raw,
+    ReasonPart,
+    RecipientPart,
+    SenderPart,
+    SortWord,
+    SubjectPart,
+)
 
 badmail_app = typer.Typer(
     name="badmail", help="Look at refused messages and send them again.", no_args_is_help=True, rich_markup_mode=None
 )
 
 
-@badmail_app.command(name="ls", epilog=examples("badmail ls", "badmail ls --json"))
-def list_messages(context: typer.Context, *, json: AsJson = False) -> None:
-    """List refused messages."""
-    from pipeline.cli import messages
+@badmail_app.command(
+    name="ls",
+    epilog=examples("badmail ls", "badmail ls --reason 550 --newer-than 1d", "badmail ls --json"),
+)
+def list_messages(
+    context: typer.Context,
+    *,
+    account: AccountName = None,
+    sender: SenderPart = None,
+    recipient: RecipientPart = None,
+    subject: SubjectPart = None,
+    reason: ReasonPart = None,
+    older_than: OlderThan = None,
+    newer_than: NewerThan = None,
+    sort: Annotated[SortWord, typer.Option("--sort", help="What comes first.")] = SortWord.NEWEST,
+    limit: Limit = None,
+    json: AsJson = False,
+) -> None:
+    """List refused messages, those that were refused last on top."""
+    from pipeline.cli import listings
 
-    with invocation_of(context).reading() as spool:
-        messages.list_badmail(spool, json=json)
+    wanted = listings.Asked(
+        account=account,
+        sender=sender,
+        recipient=recipient,
+        subject=subject,
+        reason=reason,
+        older_than=older_than,
+        newer_than=newer_than,
+        sort=sort,
+        limit=limit,
+    )
+    listings.list_badmail(invocation_of(context), wanted, json=json)
 
 
 @badmail_app.command(epilog=examples("badmail show 01j0e5v4c8h6t3b0wn"))

@@ -1,4 +1,4 @@
-"""Show messages: the listings of the spool and of Badmail, one message in full, its bytes.
+"""Show one message: all that is known of it and what happened to it, its main header fields, its bytes.
 
 **Invariants:** the names of JSON fields are a contract: none changes or goes.
 """
@@ -6,69 +6,45 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
+from pipeline.cli.listings import as_json, joined
 from pipeline.cli.naming import message_named
-from pipeline.cli.output import Cell, print_facts, print_json, print_table, reverse_path, rfc3339
+from pipeline.cli.output import Cell, in_units, print_facts, print_json, print_table, reverse_path, rfc3339
+from pipeline.cli.paging import paged
+from pipeline.cli.plain_words import in_plain_words
 from pipeline.endings import CommandFailed
 from pipeline.exit_codes import ExitCode
 from spool import queries
 from spool.badmail import read_badmail
 from spool.content import badmail_pieces, injected_block, pieces
+from spool.errors import Damaged
 from spool.opening import Spool
-from spool.rows import Message, reason_json
+from spool.rows import Message
 from spool.states import State
+from stages.mail.headers import MAX_HEADER_OCTETS, for_people, scan
 
-
-def as_json(message: Message) -> dict[str, object]:
-    """A message as the listings' JSON has it."""
-    return {
-        "id": message.queue_id,
-        "state": message.state,
-        "account": message.account or None,
-        "uidl": message.uidl.encoded,
-        "octets": message.octets,
-        "sender": message.sender,
-        "recipients": list(message.recipients),
-        "subject": message.subject,
-        "fetched_at": rfc3339(message.fetched_at),
-        "attempts": message.attempts,
-        "next_attempt_at": rfc3339(message.next_attempt_at),
-        "reason": reason_json(message.reason),
-    }
-
-
-def list_spool(spool: Spool, *, finished: bool, json: bool) -> None:
-    """List what is not finished, or everything."""
-    found = queries.messages(spool, frozenset(State)) if finished else queries.messages(spool)
-    if json:
-        print_json([as_json(message) for message in found])
-        return
-    titles = ("id", "state", "account", "octets", "sender", "recipients", "next attempt", "reason")
-    print_table(titles, (_spool_row(message) for message in found), elastic="reason")
-
-
-def list_badmail(spool: Spool, *, json: bool) -> None:
-    """List what was refused, with its reason."""
-    found = queries.messages(spool, (State.BADMAIL,))
-    if json:
-        print_json([as_json(message) for message in found])
-        return
-    titles = ("id", "account", "fetched", "sender", "recipients", "reason")
-    print_table(titles, (_badmail_row(message) for message in found), elastic="reason")
+# The fields of a header that people ask for, by their names in JSON.
+_FIELDS = {"from": "From", "to": "To", "subject": "Subject", "date": "Date", "message_id": "Message-ID"}
 
 
 def show(spool: Spool, message: Message, *, json: bool) -> None:
     """Show all that is known of one message, and what happened to it."""
     events = queries.events(spool, queue_id=message.queue_id)
-    if json:
-        logged = [{"at": rfc3339(event.at), "name": event.name, "text": event.text} for event in events]
-        print_json({**as_json(message), **_more_json(message), "events": logged})
-        return
-    print_facts(_facts(message))
-    if events:
-        print()
-        print_table(("at", "event", "text"), ((rfc3339(e.at), e.name, e.text) for e in events), elastic="text")
+    header = _header(spool, message)
+    with paged():
+        if json:
+            logged = [{"at": rfc3339(event.at), "name": event.name, "text": event.text} for event in events]
+            said = {name: header.get(name) for name in _FIELDS}
+            print_json({**as_json(message), **_more_json(message), "header": said, "events": logged})
+            return
+        print_facts(_facts(message))
+        if header:
+            print()
+            print_facts((_FIELDS[name], text) for name, text in header.items())
+        if events:
+            print()
+            print_table(("at", "event", "text"), ((rfc3339(e.at), e.name, e.text) for e in events), elastic="text")
 
 
 def cat(spool: Spool, message: Message, *, raw: bool) -> None:
@@ -92,6 +68,21 @@ def in_badmail(spool: Spool, text: str) -> Message:
     return message
 
 
+def _header(spool: Spool, message: Message) -> dict[str, str]:
+    """The main fields of its header, safe to print; none where its bytes are gone or cannot be read."""
+    octets = b""
+    try:
+        for piece in _octets(spool, message, raw=False):
+            octets += piece
+            if len(octets) > MAX_HEADER_OCTETS:
+                break
+    except (CommandFailed, Damaged):
+        pass
+    found = scan(octets, frozenset(name.replace("_", "-").encode() for name in _FIELDS))
+    said = {name: for_people(found, name.replace("_", "-").encode()) for name in _FIELDS}
+    return {name: text for name, text in said.items() if text}
+
+
 def _octets(spool: Spool, message: Message, *, raw: bool) -> Iterator[bytes]:
     if message.state is State.BADMAIL:
         # The file is the truth; one that no longer begins with our block is the message as a whole.
@@ -105,43 +96,20 @@ def _octets(spool: Spool, message: Message, *, raw: bool) -> Iterator[bytes]:
         yield from pieces(spool, message.stored)
 
 
-def _spool_row(message: Message) -> Sequence[Cell]:
-    return (
-        message.queue_id,
-        message.state,
-        message.account,
-        message.octets,
-        reverse_path(message.sender),
-        _joined(message.recipients),
-        rfc3339(message.next_attempt_at),
-        str(message.reason) if message.reason else None,
-    )
-
-
-def _badmail_row(message: Message) -> Sequence[Cell]:
-    return (
-        message.queue_id,
-        message.account,
-        rfc3339(message.fetched_at),
-        reverse_path(message.sender),
-        _joined(message.recipients),
-        str(message.reason) if message.reason else None,
-    )
-
-
 def _facts(message: Message) -> Iterable[tuple[str, Cell]]:
     yield "id", message.queue_id
     yield "state", message.state
+    yield "why", in_plain_words(message.reason)
     yield "reason", str(message.reason) if message.reason else None
     yield "account", message.account
     yield "UIDL", message.uidl.encoded
     yield "peer", message.peer
     yield "fetched", rfc3339(message.fetched_at)
     yield "changed", rfc3339(message.changed_at)
-    yield "octets", message.octets
+    yield "octets", message.octets if message.octets < 1000 else f"{message.octets} ({in_units(message.octets)})"
     yield "SHA-256", message.sha256.hex()
     yield "reverse-path", reverse_path(message.sender)
-    yield "recipients", _joined(message.recipients)
+    yield "recipients", joined(message.recipients)
     for accepted in message.accepted:
         yield "accepted", f"{accepted['recipient']} at {accepted['at']}: {accepted['reply']}"
     yield "subject", message.subject
@@ -162,7 +130,3 @@ def _more_json(message: Message) -> dict[str, object]:
         "parent": message.parent,
         "replay_id": message.replay_id,
     }
-
-
-def _joined(recipients: Sequence[str]) -> str | None:
-    return ", ".join(recipients) or None

@@ -9,7 +9,8 @@ from pipeline.endings import CommandFailed
 from pipeline.exit_codes import ExitCode
 from spool.opening import Spool
 from spool.queue_id import ALPHABET, LENGTH, TIME_CHARACTERS, QueueId
-from spool.search import with_prefix, with_tail
+from spool.search import Search, count, with_prefix, with_tail
+from spool.states import State
 from stages.settings import AccountSettings, Settings
 
 # As many characters tell two messages apart that came a quarter of an hour apart.
@@ -34,6 +35,13 @@ def enabled_account_named(settings: Settings, name: str) -> AccountSettings:
     if not account.enabled:
         raise CommandFailed(ExitCode.USAGE, f"the account {name!r} is disabled: set enabled = true and try again")
     return account
+
+
+def known_account(spool: Spool, name: str, *, settings: Settings) -> str:
+    """The name of an account that there is, or was: messages of it are in the spool. Raises CommandFailed as above."""
+    if count(spool, Search(states=frozenset(State), account=name, limit=1)):
+        return name
+    return account_named(settings, name).name
 
 
 def message_named(spool: Spool, text: str) -> QueueId:

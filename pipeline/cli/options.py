@@ -19,6 +19,43 @@ QueueIdTexts = Annotated[
 Raw = Annotated[bool, typer.Option("--raw", help="With the injected block before the message.")]
 
 
+AccountName = Annotated[str | None, typer.Option("--account", help="Only this account.")]
+SenderPart = Annotated[str | None, typer.Option("--sender", help="Only where the sender has this in it; <> for none.")]
+RecipientPart = Annotated[str | None, typer.Option("--recipient", help="Only where a recipient has this in it.")]
+SubjectPart = Annotated[str | None, typer.Option("--subject", help="Only where the subject has this in it.")]
+ReasonPart = Annotated[
+    str | None, typer.Option("--reason", help="Only where the reason has this in it: words, or a code as 550 or 5.7.1.")
+]
+OlderThan = Annotated[str | None, typer.Option("--older-than", metavar="AGE", help="Only older ones: 90s, 2h, 3d.")]
+NewerThan = Annotated[str | None, typer.Option("--newer-than", metavar="AGE", help="Only newer ones: 90s, 2h, 3d.")]
+Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=0, help="At most so many.")]
+
+
+class StateWord(enum.StrEnum):
+    """The states of messages, likewise."""
+
+    STAGED = "staged"
+    READY = "ready"
+    DEFERRED = "deferred"
+    HELD = "held"
+    DAMAGED = "damaged"
+    BADMAIL = "badmail"
+    SUBMITTED = "submitted"
+    REPLAYED = "replayed"
+    DISCARDED = "discarded"
+
+
+class SortWord(enum.StrEnum):
+    """What a listing may be sorted by, likewise."""
+
+    OLDEST = "oldest"
+    NEWEST = "newest"
+    LARGEST = "largest"
+    SENDER = "sender"
+    ACCOUNT = "account"
+    ATTEMPTS = "attempts"
+
+
 class StageName(enum.StrEnum):
     """The stages, without the spool's modules behind them."""
 

@@ -1,40 +1,63 @@
 """Print for people and for programs.
 
 **Invariants:** what strangers wrote reaches a terminal only as printable characters; no colour and no cut into a
-pipe; JSON is ASCII.
+pipe; JSON is ASCII, and valid whatever its texts are. A listing is printed as it is read, page by page.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-import shutil
 import sys
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
-from spool.safe_text import safe_text
+from pipeline.cli import terminal
+from pipeline.cli.table import GAP, Table, Tint
+from spool.safe_text import is_safe, safe_text
 
 Cell = str | int | None
 _LONGEST_CELL = 500
-_GAP = "  "
+# The first page is the screen that somebody waits for.
+_FIRST_PAGE = 200
+_PAGE = 5000
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 def print_json(value: object, *, indent: int | None = 2) -> None:
     """Print a value as JSON; every character outside ASCII is escaped."""
-    print(json.dumps(value, indent=indent))
+    print(_json(value, indent=indent))
 
 
-def print_table(titles: Sequence[str], rows: Iterable[Sequence[Cell]], *, elastic: str) -> None:
-    """Print rows under titles, each on one line; in a terminal the column `elastic` gives way where the width ends."""
-    cells = [list(titles), *([shown(cell) for cell in row] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(titles))]
-    if sys.stdout.isatty():
-        excess = sum(widths) + len(_GAP) * (len(widths) - 1) - shutil.get_terminal_size().columns
-        place = titles.index(elastic)
-        widths[place] = max(widths[place] - max(excess, 0), len(elastic))
-    for row in cells:
-        line = _GAP.join(_fitted(cell, width).ljust(width) for cell, width in zip(row, widths, strict=True))
-        print(line.rstrip())
+def print_json_list(values: Iterable[object]) -> None:
+    """Print values as one JSON list, each on a line of its own, as they come."""
+    before = "["
+    for value in values:
+        sys.stdout.write(f"{before}\n  {_json(value)}")
+        before = ","
+    sys.stdout.write("[]\n" if before == "[" else "\n]\n")
+
+
+def print_table(
+    titles: Sequence[str],
+    rows: Iterable[Sequence[Cell]],
+    *,
+    elastic: str,
+    spare: Sequence[str] = (),
+    right: Collection[str] = (),
+    tints: Mapping[str, Tint] | None = None,
+) -> None:
+    """Print rows under titles, each on one line; in a terminal lines fit the width.
+
+    There the widest cells are cut; the column `elastic` keeps more than the others, and the columns in `spare` are left
+    out, in that order, where not all have a place. Columns in `right` end in line; `tints` paints where there are
+    colours.
+    """
+    table = Table(titles, elastic=elastic, spare=spare, right=right, tints=tints, room=terminal.width())
+    pages = _pages(rows)
+    for page in itertools.chain([next(pages, [])], pages):
+        cells = [_texts(column) for column in zip(*page, strict=True)] or [[] for _ in titles]
+        sys.stdout.write("".join(f"{line}\n" for line in table.page(cells)))
 
 
 def print_facts(facts: Iterable[tuple[str, Cell]]) -> None:
@@ -42,14 +65,14 @@ def print_facts(facts: Iterable[tuple[str, Cell]]) -> None:
     known = [(name, value) for name, value in facts if value is not None]
     width = max((len(name) for name, _ in known), default=0)
     for name, value in known:
-        print(f"{name.ljust(width)}{_GAP}{shown(value)}")
+        print(f"{terminal.painted(name.ljust(width), terminal.Style.BOLD)}{GAP}{shown(value)}")
 
 
 def shown(value: Cell) -> str:
     """A value as a terminal may get it."""
     if value is None:
         return "-"
-    return safe_text(str(value).encode("utf-8", "surrogateescape"), limit=_LONGEST_CELL)
+    return safe_text(_octets(str(value)), limit=_LONGEST_CELL)
 
 
 def rfc3339(at: datetime | None) -> str | None:
@@ -62,5 +85,68 @@ def reverse_path(sender: str | None) -> str:
     return "-" if sender is None else sender or "<>"
 
 
-def _fitted(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
+def in_units(octets: int) -> str:
+    """Octets as people write them: `999 B`, `1.4 kB`, `120 MB`."""
+    amount, unit = float(octets), 0
+    while amount >= 999.5 and unit < len(_UNITS) - 1:
+        amount, unit = amount / 1000, unit + 1
+    digits = 1 if unit and amount < 9.95 else 0
+    return f"{amount:.{digits}f} {_UNITS[unit]}"
+
+
+def moment(at: datetime | None, now: datetime | None) -> str | None:
+    """A time for people who read it `now`: how long ago, or in how long; for programs as RFC 3339 has it."""
+    if at is None or now is None:
+        return rfc3339(at)
+    return f"in {span(at - now)}" if at > now else f"{span(now - at)} ago"
+
+
+def span(time: timedelta) -> str:
+    """A length of time as people say it, in one unit: `40 s`, `12 min`, `3 h`, `8 d`."""
+    seconds = max(int(time.total_seconds()), 0)
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        # Two of a unit at least: "1 d" would be anything from one day to two.
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
+
+
+def _json(value: object, *, indent: int | None = None) -> str:
+    text = json.dumps(value, indent=indent)
+    # Half a surrogate pair is half a file name that is not UTF-8; readers of JSON refuse it (RFC 8259 section 8.2).
+    return json.dumps(_whole(value), indent=indent) if "\\ud" in text else text
+
+
+def _octets(text: str) -> bytes:
+    """A text as octets again, where it has some that were no UTF-8."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+
+
+def _whole(value: object) -> object:
+    match value:
+        case str():
+            return _octets(value).decode("utf-8", "backslashreplace")
+        case dict():
+            return {_whole(key): _whole(member) for key, member in value.items()}
+        case list() | tuple():
+            return [_whole(member) for member in value]
+        case _:
+            return value
+
+
+def _pages(rows: Iterable[Sequence[Cell]]) -> Iterator[list[Sequence[Cell]]]:
+    left, length = iter(rows), _FIRST_PAGE
+    while page := list(itertools.islice(left, length)):
+        yield page
+        length = _PAGE
+
+
+def _texts(column: Sequence[Cell]) -> Sequence[str]:
+    """The cells of a column as `shown` has them; where all are harmless, and they mostly are, at once."""
+    texts = ["-" if cell is None else str(cell) for cell in column]
+    if is_safe("".join(texts)) and max(map(len, texts)) <= _LONGEST_CELL:
+        return texts
+    return [shown(cell) for cell in column]

@@ -10,24 +10,67 @@ import typer
 
 from pipeline.cli.help import examples
 from pipeline.cli.invocation import invocation_of
-from pipeline.cli.options import AsJson, QueueIdText, QueueIdTexts, Raw
+from pipeline.cli.options import (
+    AccountName,
+    AsJson,
+    Limit,
+    NewerThan,
+    OlderThan,
+    QueueIdText,
+    QueueIdTexts,
+    Raw,
+    ReasonPart,
+    RecipientPart,
+    SenderPart,
+    SortWord,
+    StateWord,
+    SubjectPart,
+)
 
 spool_app = typer.Typer(name="spool", help="Inspect and repair the spool.", no_args_is_help=True, rich_markup_mode=None)
 db_app = typer.Typer(name="db", help="The schema of the index.", no_args_is_help=True, rich_markup_mode=None)
 
 
-@spool_app.command(name="ls", epilog=examples("spool ls", "spool ls --all --json"))
+@spool_app.command(
+    name="ls",
+    epilog=examples(
+        "spool ls",
+        "spool ls --state deferred --recipient sales@corp.example --older-than 2h",
+        "spool ls --subject invoice --sort newest --limit 20",
+        "spool ls --all --json",
+    ),
+)
 def list_messages(
     context: typer.Context,
     *,
+    states: Annotated[list[StateWord] | None, typer.Option("--state", help="Only in this state.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Finished messages too.")] = False,
+    account: AccountName = None,
+    sender: SenderPart = None,
+    recipient: RecipientPart = None,
+    subject: SubjectPart = None,
+    reason: ReasonPart = None,
+    older_than: OlderThan = None,
+    newer_than: NewerThan = None,
+    sort: Annotated[SortWord, typer.Option("--sort", help="What comes first.")] = SortWord.OLDEST,
+    limit: Limit = None,
     json: AsJson = False,
 ) -> None:
     """List the messages that are not finished."""
-    from pipeline.cli import messages
+    from pipeline.cli import listings
 
-    with invocation_of(context).reading() as spool:
-        messages.list_spool(spool, finished=everything, json=json)
+    wanted = listings.Asked(
+        account=account,
+        sender=sender,
+        recipient=recipient,
+        subject=subject,
+        reason=reason,
+        older_than=older_than,
+        newer_than=newer_than,
+        sort=sort,
+        limit=limit,
+    )
+    listings.list_spool(invocation_of(context), wanted, states=states or (), everything=everything, json=json)
 
 
 @spool_app.command(epilog=examples("spool show 01j0e5v3xk7m2q9r4s"))

@@ -21,7 +21,7 @@ ENVELOPE_FIELDS = frozenset(
     {b"return-path", b"sender", b"from", b"to", b"cc", b"bcc", b"received", b"subject", b"message-id"}
 )
 
-_MAX_SUBJECT_OCTETS = 2_048
+_MAX_DECODED_OCTETS = 2_048
 # RFC 5322 section 2.1.1: a line has 998 octets at most, and a Message-ID cannot be folded inside.
 _MAX_MESSAGE_ID_OCTETS = 998
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -107,10 +107,15 @@ def scan(message: bytes, kept: frozenset[bytes] = ENVELOPE_FIELDS) -> Header:
 
 def subject(header: Header) -> str:
     """The subject for listings: encoded words decoded (RFC 2047), safe to print, bounded; empty where there is none."""
-    field = header.first(b"subject")
+    return for_people(header, b"subject")
+
+
+def for_people(header: Header, name: bytes) -> str:
+    """The topmost field of a name (in lower case) as people read it; as `subject`."""
+    field = header.first(name)
     if field is None:
         return ""
-    return safe_text(_decoded_words(field.value[:_MAX_SUBJECT_OCTETS]).encode("utf-8", "surrogateescape"))
+    return safe_text(_decoded_words(field.value[:_MAX_DECODED_OCTETS]).encode("utf-8", "surrogateescape"))
 
 
 def message_id(header: Header) -> str:

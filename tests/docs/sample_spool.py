@@ -25,6 +25,10 @@ ACCOUNT = "sales-isp"
 READY = QueueId("01j0e5v3xk7m2q9r4s")
 REFUSED = QueueId("01j0e5v4c8h6t3b0wn")
 HELD = QueueId("01j0e5v5qmd4x8k1ca")
+_ORDER = (
+    b"From: Alice <alice@example.org>\r\nTo: sales@corp.example\r\nSubject: your order\r\n"
+    b"Date: Thu, 1 Jan 2026 00:00:00 +0000\r\nMessage-ID: <1@example.org>\r\n\r\n"
+)
 OURS = Reason(stage="validate", text="no usable return path")
 
 
@@ -43,7 +47,7 @@ def make_sample(directory: Path) -> Spool:
     work(spool)
     begin_replay(spool, refused(spool, arrival(b"Subject: being replayed\r\n\r\n"), reason=OURS))
     refused(spool, arrival(b"Subject: refused\r\n\r\n", account=ACCOUNT, queue_id=REFUSED), reason=OURS)
-    make_ready(spool, arrival(b"Subject: ready\r\n\r\n", account=ACCOUNT, queue_id=READY))
+    make_ready(spool, arrival(_ORDER, account=ACCOUNT, queue_id=READY))
     admit(spool, arrival(b"Subject: staged\r\n\r\n"))
     _poll(spool)
     return spool

@@ -21,6 +21,7 @@ from spool.safe_text import safe_text
         ("\u202eevil".encode(), r"\xe2\x80\xaeevil"),
         ("\u200b\u2028\u00a0".encode(), r"\xe2\x80\x8b\xe2\x80\xa8\xc2\xa0"),
         ("\x9b".encode(), r"\xc2\x9b"),
+        ("a\u3164\ufe0f\u034fb".encode(), r"a\xe3\x85\xa4\xef\xb8\x8f\xcd\x8fb"),
         (b"", ""),
     ],
 )

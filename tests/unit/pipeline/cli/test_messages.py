@@ -1,4 +1,4 @@
-"""The listings, whose JSON is a contract, and the bytes of a message."""
+"""One message in full, and its bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from spool.opening import Spool, take_stage
 from spool.queue_id import QueueId
 from spool.staging import Rejected
 from tests.support.shell import Shell
-from tests.support.spools import LETTER, START, admit, arrival, make_ready, message, staging
+from tests.support.spools import LETTER, admit, arrival, make_ready, message, staging
 
 REASON = Reason(stage="submit", code=550, enhanced="5.7.1", text="no \x1b[31mspam")
 
@@ -25,43 +25,6 @@ def make_badmail(spool: Spool, content: bytes = LETTER, *, reason: Reason = REAS
         )
         staged.settle([found])
     return receipt.queue_id
-
-
-def test_spool_ls_json_has_the_fields_of_the_contract(shell: Shell, spool: Spool) -> None:
-    (queue_id,) = make_ready(spool, arrival())
-    assert shell.json("spool", "ls") == [
-        {
-            "id": queue_id,
-            "state": "ready",
-            "account": "sales",
-            "uidl": "u1",
-            "octets": len(LETTER),
-            "sender": "alice@example.org",
-            "recipients": ["sales@corp.example"],
-            "subject": "hello",
-            "fetched_at": START.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "attempts": 0,
-            "next_attempt_at": None,
-            "reason": None,
-        }
-    ]
-
-
-def test_badmail_ls_json_gives_the_reason_in_parts(shell: Shell, spool: Spool) -> None:
-    queue_id = make_badmail(spool)
-    (found,) = shell.objects("badmail", "ls")
-    assert (found["id"], found["state"]) == (queue_id, "badmail")
-    assert found["reason"] == {"stage": "submit", "code": 550, "enhanced": "5.7.1", "text": "no \x1b[31mspam"}
-
-
-def test_an_escape_sequence_in_a_reply_does_not_reach_the_terminal(shell: Shell, spool: Spool) -> None:
-    make_badmail(spool)
-    assert "submit: 550 5.7.1 no \\x1b[31mspam" in shell.lines("badmail", "ls")[1]
-
-
-def test_badmail_lists_only_what_was_refused(shell: Shell, spool: Spool) -> None:
-    make_ready(spool, arrival())
-    assert shell.json("badmail", "ls") == []
 
 
 def test_cat_prints_the_message_as_the_provider_sent_it(shell: Shell, spool: Spool) -> None:
@@ -91,6 +54,50 @@ def test_show_tells_what_happened_to_a_message(shell: Shell, spool: Spool) -> No
     shown = "\n".join(shell.lines("spool", "show", queue_id))
     assert "in custody" in shown
     assert "ready, from <alice@example.org>" in shown
+
+
+def facts(shell: Shell, *arguments: str) -> dict[str, str]:
+    """The lines of a command that prints names and values."""
+    parted = (line.partition("  ") for line in shell.octets(*arguments).decode().splitlines())
+    return {name: value.strip() for name, _, value in parted}
+
+
+def test_show_gives_the_main_fields_of_the_header_decoded_and_safe(shell: Shell, spool: Spool) -> None:
+    content = (
+        b"From: =?utf-8?q?J=C3=BCrgen?= <j@example.org>\r\nTo: a@b.example,\r\n c@d.example\r\n"
+        b"Subject: \x1b[2Jhello\r\nDate: Thu, 1 Jan 2026 00:00:00 +0000\r\nMessage-ID: <1@example.org>\r\n\r\n"
+    )
+    (receipt,) = admit(spool, arrival(content))
+    refused = make_badmail(spool, content + b"refused")
+    for words, queue_id in (("spool", receipt.queue_id), ("badmail", refused)):
+        said = facts(shell, words, "show", queue_id)
+        assert (said["From"], said["To"]) == ("Jürgen <j@example.org>", "a@b.example, c@d.example")
+        assert (said["Subject"], said["Message-ID"]) == (r"\x1b[2Jhello", "<1@example.org>")
+        header = shell.object(words, "show", queue_id)["header"]
+        assert header == {
+            "from": "Jürgen <j@example.org>",
+            "to": "a@b.example, c@d.example",
+            "subject": r"\x1b[2Jhello",
+            "date": "Thu, 1 Jan 2026 00:00:00 +0000",
+            "message_id": "<1@example.org>",
+        }
+
+
+def test_show_works_where_the_bytes_are_gone(shell: Shell, spool: Spool) -> None:
+    queue_id = make_badmail(spool)
+    spool.layout.badmail_message(queue_id).unlink()
+    assert facts(shell, "badmail", "show", queue_id)["id"] == queue_id
+    assert shell.object("badmail", "show", queue_id)["header"] == dict.fromkeys(
+        ("from", "to", "subject", "date", "message_id")
+    )
+
+
+def test_show_gives_the_reason_in_plain_words_and_in_the_servers_own(shell: Shell, spool: Spool) -> None:
+    said = facts(shell, "badmail", "show", make_badmail(spool))
+    assert (said["why"], said["reason"]) == (
+        r"the relay refused it: 550 5.7.1 no \x1b[31mspam",
+        r"submit: 550 5.7.1 no \x1b[31mspam",
+    )
 
 
 def test_a_message_that_is_elsewhere_is_not_shown_as_badmail(shell: Shell, spool: Spool) -> None:
