@@ -60,3 +60,11 @@ class ExitCode(enum.IntEnum):
     """Interrupted by Ctrl-C. `run` and `stage` stop in good order instead, with 0; `run --drain` with 75."""
     BROKEN_PIPE = 141
     """The reader of the output went away."""
+
+
+class CheckCode(enum.IntEnum):
+    """Those of `status --check` alone: what monitoring plug-ins answer."""
+
+    WELL = 0
+    WARNING = 1
+    CRITICAL = 2

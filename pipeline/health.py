@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from spool import queries
 from spool.accounts import Accounts, AccountState, Left, Why
@@ -14,7 +14,7 @@ from spool.route import Route, RouteState
 from spool.states import State
 from stages.fetch.limits import limit_of, size_trap
 from stages.fetch.plan import BREAKS_AT_MOST
-from stages.settings import Settings
+from stages.settings import AccountSettings, Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,7 @@ class AccountHealth:
     remote_messages: int | None
     oversize: int
     left: Sequence[Left]
+    interval: timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,7 @@ class Health:
     queue: Mapping[State, StateTotal]
     route: RouteState
     limits: Limits
+    ignored_in_pickup: int
 
 
 def health(spool: Spool, settings: Settings) -> Health:
@@ -65,23 +67,22 @@ def health(spool: Spool, settings: Settings) -> Health:
     return Health(
         stages=queries.stage_records(spool),
         accounts=[
-            _account(
-                account.name, states.get(account.name), is_enabled=account.enabled, left=left.get(account.name, ())
-            )
+            _account(account, states.get(account.name), left=left.get(account.name, ()))
             for account in settings.accounts
         ],
         queue=queries.totals(spool),
         route=route,
         limits=_limits(settings, route, free_octets=spool.free_octets()),
+        ignored_in_pickup=queries.ignored_in_pickup(spool),
     )
 
 
-def _account(name: str, state: AccountState | None, *, is_enabled: bool, left: Sequence[Left]) -> AccountHealth:
-    known = state or AccountState(name=name)
+def _account(account: AccountSettings, state: AccountState | None, *, left: Sequence[Left]) -> AccountHealth:
+    known = state or AccountState(name=account.name)
     stays = [one for one in left if one.why is Why.OVERSIZE or one.breaks >= BREAKS_AT_MOST]
     return AccountHealth(
-        name=name,
-        is_enabled=is_enabled,
+        name=account.name,
+        is_enabled=account.enabled,
         last_success_at=known.last_success_at,
         last_error=known.last_error,
         failures=known.failures,
@@ -89,6 +90,7 @@ def _account(name: str, state: AccountState | None, *, is_enabled: bool, left: S
         remote_messages=known.remote_messages,
         oversize=sum(one.why is Why.OVERSIZE for one in stays),
         left=stays,
+        interval=account.interval,
     )
 
 

@@ -12,10 +12,10 @@ import errno
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import exists, func, or_, select
+from sqlalchemy import case, exists, func, or_, select
 
 from spool import models
 from spool.disk import Disk
@@ -24,13 +24,14 @@ from spool.errors import IndexLost, NoSpool, PermissionRefused, SpoolFailed, Spo
 from spool.events import Event, Level, LoggedEvent, read_events
 from spool.index import Index, Listener, require_sqlite, schema_revision
 from spool.layout import Layout, Stage
-from spool.models import SCHEMA_REVISION, from_ms
+from spool.models import SCHEMA_REVISION, from_ms, to_ms
 from spool.opening import Spool, utc_now
 from spool.rows import Message, find_message, select_messages, to_message
-from spool.states import FINAL, State
+from spool.states import FINAL, LIVE, State
 
 _QUEUED = (State.READY, State.DEFERRED)
 _WAITING = frozenset(State) - FINAL
+_AGES = (timedelta(minutes=10), timedelta(hours=1), timedelta(hours=6), timedelta(days=1), timedelta(days=7))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,26 @@ class StateTotal:
     messages: int = 0
     octets: int = 0
     oldest_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountTotal:
+    """What waits of one account, and how much of it was refused; empty for what never was at a provider."""
+
+    account: str
+    waiting: int
+    octets: int
+    oldest_at: datetime | None
+    badmail: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Age:
+    """How many messages that wait are so old; the oldest have no limit."""
+
+    over: timedelta
+    under: timedelta | None
+    messages: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +158,52 @@ def totals(spool: Spool) -> Mapping[State, StateTotal]:
             for state, count, octets, oldest in connection.execute(query)
         ]
     return {state: StateTotal(state=state) for state in State} | {total.state: total for total in found}
+
+
+def totals_by_account(spool: Spool) -> Sequence[AccountTotal]:
+    """What is not finished of each account, in the order of their names."""
+    columns = models.messages.c
+    is_live = columns.state.in_(sorted(LIVE))
+    query = (
+        select(
+            columns.account,
+            func.count().filter(is_live),
+            func.coalesce(func.sum(columns.octets).filter(is_live), 0),
+            func.min(columns.fetched_at).filter(is_live),
+            func.count().filter(columns.state == State.BADMAIL),
+        )
+        .where(columns.state.in_(sorted(_WAITING)))
+        .group_by(columns.account)
+        .order_by(columns.account)
+    )
+    with spool.index.read() as connection:
+        return [
+            AccountTotal(
+                account=account,
+                waiting=waiting,
+                octets=octets,
+                oldest_at=None if oldest is None else from_ms(oldest),
+                badmail=badmail,
+            )
+            for account, waiting, octets, oldest, badmail in connection.execute(query)
+        ]
+
+
+def ages(spool: Spool) -> Sequence[Age]:
+    """How old the messages are that wait, by when they were fetched; Badmail is not among them."""
+    columns = models.messages.c
+    limits = [*_AGES, None]
+    borders = [to_ms(spool.now() - limit) for limit in _AGES]
+    # The younger side of a border is that of the smaller number.
+    place = case(*((columns.fetched_at > border, number) for number, border in enumerate(borders)), else_=len(borders))
+    query = select(place, func.count()).where(columns.state.in_(sorted(LIVE))).group_by(place)
+    with spool.index.read() as connection:
+        found = {row[0]: row[1] for row in connection.execute(query)}
+    overs = [timedelta(0), *_AGES]
+    return [
+        Age(over=over, under=under, messages=found.get(number, 0))
+        for number, (over, under) in enumerate(zip(overs, limits, strict=True))
+    ]
 
 
 def work(spool: Spool) -> Work:

@@ -18,6 +18,8 @@ from pipeline.cli.options import AsJson, LevelWord, LogWord, StageName
 from pipeline.cli.pickup_app import pickup_app
 from pipeline.cli.spool_app import db_app, spool_app
 
+_PAIR = "WARNING,CRITICAL"
+
 app = typer.Typer(
     name="pop3connector",
     help="Moves mail from POP3 mailboxes to your own mail server, and loses none of it.",
@@ -119,14 +121,38 @@ def probe(
     probing.probe(invocation_of(context).settings(), account, json=json)
 
 
-@app.command(epilog=examples("status", "status --json"))
-def status(context: typer.Context, *, json: AsJson = False) -> None:
-    """Show stages, accounts, queue, route and limits."""
-    from pipeline.cli import overview
-
+@app.command(epilog=examples("status", "status --json", "status --check --queued 2h,12h --badmail 10,100"))
+def status(
+    context: typer.Context,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="All accounts, where there are many.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="One line and 0, 1 or 2, as monitoring plug-ins do.")] = False,
+    last_success: Annotated[
+        str | None,
+        typer.Option("--last-success", metavar=_PAIR, help="With --check: time since a poll succeeded, as 1h,6h."),
+    ] = None,
+    queued: Annotated[
+        str | None, typer.Option("--queued", metavar=_PAIR, help="With --check: age of the oldest queued, as 1h,1d.")
+    ] = None,
+    badmail: Annotated[
+        str | None, typer.Option("--badmail", metavar=_PAIR, help="With --check: messages in Badmail, as 100,1000.")
+    ] = None,
+    free: Annotated[
+        str | None, typer.Option("--free", metavar=_PAIR, help="With --check: free space below, as 2GB,500MB.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Show what needs somebody, then stages, accounts, queue, route and limits."""
     invocation = invocation_of(context)
+    if check:
+        from pipeline.cli.status_check import Asked, check_status
+
+        asked = Asked(last_success=last_success, queued=queued, badmail=badmail, free=free)
+        raise typer.Exit(check_status(invocation, asked))
+    from pipeline.cli.status import show_status
+
     with invocation.reading() as spool:
-        overview.show_status(spool, invocation.settings(), json=json)
+        show_status(spool, invocation.settings(), everything=everything, json=json)
 
 
 @app.command(

@@ -15,13 +15,14 @@ from pipeline.cli import terminal
 from pipeline.cli.invocation import Invocation
 from pipeline.cli.naming import known_account
 from pipeline.cli.options import SortWord, StateWord
-from pipeline.cli.output import Cell, in_units, moment, print_json_list, print_table, reverse_path, rfc3339
+from pipeline.cli.output import Cell, moment, print_json_list, print_table, reverse_path, rfc3339
 from pipeline.cli.paging import paged
 from pipeline.cli.plain_words import in_plain_words
 from pipeline.cli.terminal import Style
 from pipeline.config.grammar import duration
 from pipeline.endings import CommandFailed
 from pipeline.exit_codes import ExitCode
+from pipeline.spans import in_units
 from spool.opening import Spool
 from spool.rows import Message, reason_json
 from spool.search import WAITING, Listed, Search, Since, Sort, listing

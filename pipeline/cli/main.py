@@ -15,7 +15,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from pipeline.exit_codes import ExitCode
+from pipeline.exit_codes import CheckCode, ExitCode
 
 _TYPERS_USAGE = 2
 _TYPERS_ABORTED = 1
@@ -62,6 +62,9 @@ def _run(arguments: Sequence[str]) -> int:
 
 def _exit_code(code: object) -> int:
     match code:
+        case CheckCode():
+            # 1 and 2 mean something else where typer says them.
+            return code
         case int() if code == _TYPERS_USAGE:
             return ExitCode.USAGE
         case int() if code == _TYPERS_ABORTED:

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator
 
 from pipeline.cli.listings import as_json, joined
 from pipeline.cli.naming import message_named
-from pipeline.cli.output import Cell, in_units, print_facts, print_json, print_table, reverse_path, rfc3339
+from pipeline.cli.output import Cell, print_facts, print_json, print_table, reverse_path, rfc3339
 from pipeline.cli.paging import paged
 from pipeline.cli.plain_words import in_plain_words
 from pipeline.endings import CommandFailed
 from pipeline.exit_codes import ExitCode
+from pipeline.spans import in_units
 from spool import queries
 from spool.badmail import read_badmail
 from spool.content import badmail_pieces, injected_block, pieces

@@ -10,10 +10,11 @@ import itertools
 import json
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from pipeline.cli import terminal
 from pipeline.cli.table import GAP, Table, Tint
+from pipeline.spans import span
 from spool.safe_text import is_safe, safe_text
 
 Cell = str | int | None
@@ -21,7 +22,6 @@ _LONGEST_CELL = 500
 # The first page is the screen that somebody waits for.
 _FIRST_PAGE = 200
 _PAGE = 5000
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 def print_json(value: object, *, indent: int | None = 2) -> None:
@@ -85,30 +85,11 @@ def reverse_path(sender: str | None) -> str:
     return "-" if sender is None else sender or "<>"
 
 
-def in_units(octets: int) -> str:
-    """Octets as people write them: `999 B`, `1.4 kB`, `120 MB`."""
-    amount, unit = float(octets), 0
-    while amount >= 999.5 and unit < len(_UNITS) - 1:
-        amount, unit = amount / 1000, unit + 1
-    digits = 1 if unit and amount < 9.95 else 0
-    return f"{amount:.{digits}f} {_UNITS[unit]}"
-
-
 def moment(at: datetime | None, now: datetime | None) -> str | None:
     """A time for people who read it `now`: how long ago, or in how long; for programs as RFC 3339 has it."""
     if at is None or now is None:
         return rfc3339(at)
     return f"in {span(at - now)}" if at > now else f"{span(now - at)} ago"
-
-
-def span(time: timedelta) -> str:
-    """A length of time as people say it, in one unit: `40 s`, `12 min`, `3 h`, `8 d`."""
-    seconds = max(int(time.total_seconds()), 0)
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        # Two of a unit at least: "1 d" would be anything from one day to two.
-        if seconds >= 2 * length:
-            return f"{seconds // length} {unit}"
-    return f"{seconds} s"
 
 
 def _json(value: object, *, indent: int | None = None) -> str:

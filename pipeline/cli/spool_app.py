@@ -126,11 +126,11 @@ def discard(context: typer.Context, queue_ids: QueueIdTexts) -> None:
 
 @spool_app.command(epilog=examples("spool stats"))
 def stats(context: typer.Context, *, json: AsJson = False) -> None:
-    """Count what is in the spool and what it takes on disk."""
-    from pipeline.cli import overview
+    """Count what is in the spool, by state, account and age, and what it takes on disk."""
+    from pipeline.cli import stats as counting
 
     with invocation_of(context).reading() as spool:
-        overview.show_stats(spool, json=json)
+        counting.show_stats(spool, json=json)
 
 
 @spool_app.command(epilog=examples("spool verify"))

@@ -47,6 +47,7 @@ def make_sample(directory: Path) -> Spool:
     work(spool)
     begin_replay(spool, refused(spool, arrival(b"Subject: being replayed\r\n\r\n"), reason=OURS))
     refused(spool, arrival(b"Subject: refused\r\n\r\n", account=ACCOUNT, queue_id=REFUSED), reason=OURS)
+    refused(spool, arrival(b"Subject: the last of it\r\n\r\n", account="former"), reason=OURS)
     make_ready(spool, arrival(_ORDER, account=ACCOUNT, queue_id=READY))
     admit(spool, arrival(b"Subject: staged\r\n\r\n"))
     _poll(spool)

@@ -97,6 +97,10 @@ def test_an_example_does_what_it_says(line: str, connector: Connector) -> None:
         arguments = [str(theirs(connector.directory, word)) if word.startswith("/etc/") else word for word in arguments]
         done = run(arguments, env=environment)
         assert (done.returncode, "left out" in done.stdout) == (0, False)
+    elif "--check" in line:
+        # Nothing runs here, which is what it says.
+        done = run(arguments, env=environment)
+        assert (done.returncode, done.stderr, done.stdout.count("\n")) == (2, "", 1)
     else:
         if line.startswith("pop3connector pickup add"):
             arguments = [with_file(connector, argument) for argument in arguments]

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.cli.output import (
-    in_units,
     moment,
     print_facts,
     print_json,
@@ -22,7 +21,6 @@ from pipeline.cli.output import (
     reverse_path,
     rfc3339,
     shown,
-    span,
 )
 from pipeline.cli.terminal import Style, columns
 from spool.safe_text import is_safe
@@ -112,30 +110,6 @@ def test_nothing_from_outside_breaks_json(value: object) -> None:
 def test_an_empty_list_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
     print_json_list([])
     assert capsys.readouterr().out == "[]\n"
-
-
-@pytest.mark.parametrize(
-    ("octets", "words"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1000, "1.0 kB"),
-        (9949, "9.9 kB"),
-        (9950, "10 kB"),
-        (999_500, "1.0 MB"),
-        (3 * 10**9, "3.0 GB"),
-    ],
-)
-def test_octets_are_said_as_people_say_them(octets: int, words: str) -> None:
-    assert in_units(octets) == words
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(-5, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "119 min"), (7200, "2 h"), (10**6, "11 d")],
-)
-def test_a_length_of_time_is_said_in_one_unit(seconds: int, words: str) -> None:
-    assert span(timedelta(seconds=seconds)) == words
 
 
 def test_a_time_is_relative_for_people_and_exact_for_programs() -> None:

@@ -1,4 +1,4 @@
-"""`status` and `spool stats`."""
+"""`status`: the screen, and its JSON."""
 
 from __future__ import annotations
 
@@ -86,9 +86,53 @@ def test_what_is_left_does_not_push_the_rest_of_the_status_out_of_sight(shell: S
     assert any(line.endswith(" and 100 more") for line in lines)
 
 
-def test_stats_count_messages_and_octets(shell: Shell, spool: Spool) -> None:
-    admit(spool, arrival(b"12345"))
-    stats = shell.object("spool", "stats")
-    states = stats["states"]
-    assert isinstance(states, dict)
-    assert (states["staged"]["messages"], states["staged"]["octets"], states["ready"]["messages"]) == (1, 5, 0)
+def test_what_needs_somebody_stands_on_top_with_what_to_do(shell: Shell, spool: Spool) -> None:
+    lines = shell.lines("status")
+    assert lines[:2] == [
+        "critical  no stage is running: no mail is fetched or sent",
+        "          pop3connector run",
+    ]
+    (matter,) = cast(list[dict[str, object]], shell.object("status")["attention"])
+    assert matter == {
+        "level": "critical",
+        "account": None,
+        "what": "no stage is running: no mail is fetched or sent",
+        "mend": "pop3connector run",
+    }
+
+
+def many_accounts(shell: Shell, count: int) -> None:
+    file = shell.directory / "pop3connector.toml"
+    head, _, one = file.read_text().partition("[[accounts]]")
+    more = (one.replace('"sales"', f'"sales-{number:04}"') for number in range(count))
+    file.write_text(head + "".join(f"[[accounts]]{text}" for text in more))
+
+
+def test_with_many_accounts_those_that_are_well_are_counted(shell: Shell, spool: Spool) -> None:
+    many_accounts(shell, 2000)
+    Accounts(spool).save(AccountState(name="sales-1500", last_success_at=spool.now(), failures=2, last_error="refused"))
+    lines = shell.lines("status")
+    listed = [line.split()[0] for line in lines if line.startswith("sales-1") and ":" in line]
+    assert listed == ["sales-1500"]
+    assert "1999 accounts are well; --all lists them too" in lines
+    assert len(lines) < 40
+    assert sum(line.startswith("sales-") for line in shell.lines("status", "--all")) == 2000
+
+
+def test_a_wide_outage_does_not_push_the_rest_out_of_sight(shell: Shell, spool: Spool) -> None:
+    many_accounts(shell, 300)
+    for number in range(300):
+        Accounts(spool).save(
+            AccountState(name=f"sales-{number:04}", last_success_at=START, failures=9, last_error="down")
+        )
+    lines = shell.lines("status")
+    top = lines[: lines.index("")]
+    assert len(top) < 30
+    assert top[-1].startswith("          and 289 critical more")
+
+
+def test_files_in_pickup_that_are_left_alone_are_counted(shell: Shell, spool: Spool) -> None:
+    for name in ("a.eml", "b.txt", "c.EML", ".hidden.txt"):
+        (spool.layout.pickup / name).touch()
+    assert "Pickup           3 left alone for their names" in shell.lines("status")
+    assert shell.object("status")["pickup"] == {"ignored": 3}
