@@ -35,6 +35,7 @@ from spool.queue_id import QueueId
 from spool.restoration import Restored, dead_copies, is_missing_from_badmail, restore, state_of
 from spool.segments import NONCE_OCTETS, READ_OCTETS, SegmentWriter, open_regular, read_block, read_message
 from spool.states import State
+from spool.steps import Tell, nobody
 from spool.survey import File, Found, Gap, Survey, survey
 
 _WAL_SUFFIXES = ("-wal", "-shm")
@@ -57,10 +58,12 @@ def rebuild(
     disk: Disk | None = None,
     now: Callable[[], datetime] = utc_now,
     on_events: Listener | None = None,
+    tell: Tell = nobody,
 ) -> Rebuilt:
     """Rebuild the index of the spool at `directory`, which nobody uses meanwhile; raises SpoolError.
 
-    `on_events` hears of the events that the new index begins with.
+    `on_events` hears of the events that the new index begins with, `tell` of the octets that are read, and then of the
+    messages that are entered.
     """
     disk = disk or Disk()
     layout = Layout(directory.absolute())
@@ -70,7 +73,7 @@ def rebuild(
     try:
         prepare(layout, disk)
         with _alone(layout):
-            return _rebuild(layout, disk, now=now, on_events=on_events)
+            return _rebuild(layout, disk, now=now, on_events=on_events, tell=tell)
     except PermissionError as error:
         raise PermissionRefused(f"{error.filename or directory}: {error.strerror}") from error
     except OSError as error:
@@ -83,8 +86,10 @@ def _alone(layout: Layout) -> Iterator[None]:
         yield
 
 
-def _rebuild(layout: Layout, disk: Disk, *, now: Callable[[], datetime], on_events: Listener | None) -> Rebuilt:
-    found = survey(layout)
+def _rebuild(
+    layout: Layout, disk: Disk, *, now: Callable[[], datetime], on_events: Listener | None, tell: Tell
+) -> Rebuilt:
+    found = survey(layout, tell)
     fates = _fates(found)
     _copy_doubtful(found, fates, layout=layout, disk=disk)
     problems = [*found.problems, *(_set_aside(gap, layout=layout, disk=disk) for gap in found.gaps)]
@@ -97,7 +102,9 @@ def _rebuild(layout: Layout, disk: Disk, *, now: Callable[[], datetime], on_even
     for directory in (layout.segments, layout.large, layout.badmail):
         disk.sync_directory(directory)
     aside = layout.rebuilt_index
-    restored = _write_index(aside, found, fates=fates, layout=layout, disk=disk, now=now, on_events=on_events)
+    restored = _write_index(
+        aside, found, fates=fates, layout=layout, disk=disk, now=now, on_events=on_events, tell=tell
+    )
     return Rebuilt(
         messages=sum(restored.states.values()),
         states=restored.states,
@@ -207,13 +214,14 @@ def _write_index(
     disk: Disk,
     now: Callable[[], datetime],
     on_events: Listener | None,
+    tell: Tell,
 ) -> Restored:
     for suffix in ("", *_WAL_SUFFIXES):
         disk.unlink(_beside(path, suffix))
     create_index(path, disk=disk)
     index = Index(path, on_events=on_events)
     try:
-        restored = restore(Spool(layout=layout, disk=disk, index=index, now=now), found, fates=fates)
+        restored = restore(Spool(layout=layout, disk=disk, index=index, now=now), found, fates=fates, tell=tell)
     finally:
         index.close()
     if _beside(path, "-wal").exists():

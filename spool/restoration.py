@@ -34,6 +34,7 @@ from spool.queue_id import QueueId
 from spool.retention import LEDGER_KEPT
 from spool.rows import badmail_row, message_row, reason_json, set_applied
 from spool.states import State
+from spool.steps import Step, Tell, nobody
 from spool.survey import Found, Survey
 
 _CHUNK = 1000
@@ -48,8 +49,8 @@ class Restored:
     ledger_entries: int
 
 
-def restore(spool: Spool, survey: Survey, *, fates: Mapping[QueueId, Fate]) -> Restored:
-    """Fill the empty index of `spool`, in one transaction."""
+def restore(spool: Spool, survey: Survey, *, fates: Mapping[QueueId, Fate], tell: Tell = nobody) -> Restored:
+    """Fill the empty index of `spool`, in one transaction; `tell` hears of the messages."""
     with spool.index.write() as connection:
         _insert(connection, models.segments, rows=_file_rows(survey, at=spool.now_ms()))
         _keep_serials(connection, survey)
@@ -57,6 +58,7 @@ def restore(spool: Spool, survey: Survey, *, fates: Mapping[QueueId, Fate]) -> R
         for rows in _chunks(_rows(spool, survey, fates=fates)):
             connection.execute(insert(models.messages), rows)
             states.update(State(str(row["state"])) for row in rows)
+            tell(Step(what="messages", done=states.total(), of=len(fates)))
         _enter_replays(connection, spool.layout)
         restored = Restored(states=states, ledger_entries=_enter_ledger(connection, survey, fates=fates))
         for owner in OWNERS:

@@ -30,6 +30,7 @@ from spool.opening import OWNERS
 from spool.queue_id import QueueId
 from spool.recovery import arrival_of
 from spool.segments import Record, open_regular, read_message, read_nonce, scan
+from spool.steps import Step, Tell, nobody
 
 _NOT_SEEN = b""
 
@@ -88,18 +89,27 @@ class Survey:
         return queue_id in self.messages or queue_id in self.badmail or queue_id in self.lines
 
 
-def survey(layout: Layout) -> Survey:
-    """Read the journals, Badmail, the segments and the large files, in that order; raises OSError."""
+def survey(layout: Layout, tell: Tell = nobody) -> Survey:
+    """Read the journals, Badmail, the segments and the large files, in that order; raises OSError.
+
+    `tell` hears of the octets of segments and large files.
+    """
     found = Survey()
+    of = sum(path.lstat().st_size for folder in (layout.segments, layout.large) for path in folder.iterdir())
+    done = 0
     for owner in OWNERS:
         _read_journal(found, layout.journal(owner))
     found.badmail = {known for path in layout.badmail.iterdir() if (known := queue_id_of(path))}
     for serial, stage, path in _segment_files(found, layout):
-        _read_segment(found, path, serial=serial, stage=stage)
+        for end in _read_segment(found, path, serial=serial, stage=stage):
+            tell(Step(what="octets", done=done + end, of=of))
+        done += path.lstat().st_size
     serials = count(found.highest_serial + 1)
     for path in sorted(layout.large.iterdir()):
         if not path.name.endswith(PARTIAL_SUFFIX):
             _read_large(found, path, serial=next(serials))
+            done += path.lstat().st_size
+            tell(Step(what="octets", done=done, of=of))
     found.highest_serial = next(serials) - 1
     return found
 
@@ -127,7 +137,8 @@ def _segment_files(found: Survey, layout: Layout) -> Iterator[tuple[int, Stage, 
     return iter(sorted(files))
 
 
-def _read_segment(found: Survey, path: Path, *, serial: int, stage: Stage) -> None:
+def _read_segment(found: Survey, path: Path, *, serial: int, stage: Stage) -> Iterator[int]:
+    """Read a segment; gives where each of its records ends."""
     nonce = read_nonce(path)
     end = 0
     # Only what the last batch appended can be unsynced: after a failed sync nothing is appended any more.
@@ -135,6 +146,7 @@ def _read_segment(found: Survey, path: Path, *, serial: int, stage: Stage) -> No
     for item in scan(path, nonce) if nonce else [(0, path.stat().st_size)]:
         if isinstance(item, Record):
             end = item.place.offset + item.place.block_octets + item.place.octets
+            yield end
             last.append(item.queue_id)
             if one := _from_record(path, item, serial=serial):
                 _note(found, one)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from spool import models
 from spool.badmail import read_badmail
@@ -25,6 +25,7 @@ from spool.queue_id import QueueId
 from spool.rows import Message, Stored, find_message, select_messages, to_message
 from spool.segments import HEADER_OCTETS, Record, read_nonce, scan
 from spool.states import LIVE, State
+from spool.steps import Step, Tell, nobody
 
 _PAGE = 500
 
@@ -38,8 +39,8 @@ class Verification:
     problems: tuple[str, ...]
 
 
-def verify(spool: Spool) -> Verification:
-    """Check the whole spool, reading every message that is still needed."""
+def verify(spool: Spool, tell: Tell = nobody) -> Verification:
+    """Check the whole spool, reading every message that is still needed; `tell` hears of the messages."""
     try:
         damaged = spool.index.problems()
     except SpoolFailed as error:
@@ -50,9 +51,10 @@ def verify(spool: Spool) -> Verification:
     seen = dict.fromkeys(_look(spool))
     again = set(_look(spool)) if seen else set()
     problems = [problem for problem in seen if problem in again]
-    checked = 0
+    checked, of = 0, _count(spool)
     for message in _messages(spool):
         checked += 1
+        tell(Step(what="messages", done=checked, of=max(of, checked)))
         if message.state in LIVE and message.stored:
             problems += _examine(spool, message.stored)
     return Verification(ok=not problems, checked=checked, problems=tuple(problems))
@@ -168,6 +170,12 @@ def _state(spool: Spool, queue_id: QueueId) -> State | None:
             return find_message(connection, queue_id, layout=spool.layout).state
         except NotFound:
             return None
+
+
+def _count(spool: Spool) -> int:
+    query = select(func.count()).where(models.messages.c.state.in_([*LIVE, State.BADMAIL]))
+    with spool.index.read() as connection:
+        return connection.execute(query).scalar_one()
 
 
 def _messages(spool: Spool) -> Iterator[Message]:

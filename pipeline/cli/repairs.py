@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.cli.bar import bar
 from pipeline.cli.output import print_json, shown
 from pipeline.exit_codes import ExitCode
 from pipeline.mirroring import mirror
@@ -18,7 +19,8 @@ def verify_spool(spool: Spool, *, json: bool) -> int:
     """Check every message and answer the exit code: 65 where something is wrong."""
     from spool.verify import verify  # noqa: PLC0415 - the other commands here work without
 
-    found = verify(spool)
+    with bar("checking") as tell:
+        found = verify(spool, tell)
     if json:
         print_json({"ok": found.ok, "checked": found.checked, "problems": list(found.problems)})
     else:
@@ -32,8 +34,8 @@ def rebuild_index(settings: Settings) -> None:
     """Make the index anew from the files; raises StageHeld while a stage runs."""
     from spool.rebuild import rebuild  # noqa: PLC0415 - as above
 
-    with mirror(settings.log) as listener:
-        found = rebuild(settings.spool.directory, on_events=listener)
+    with mirror(settings.log) as listener, bar("rebuilding") as tell:
+        found = rebuild(settings.spool.directory, on_events=listener, tell=tell)
     for problem in found.problems:
         print(shown(problem))
     kept = f"; the old one is {found.kept}" if found.kept else ""

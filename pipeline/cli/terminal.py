@@ -12,7 +12,7 @@ import shutil
 import sys
 import unicodedata
 
-_PLAIN_TERMINALS = frozenset({"", "dumb", "unknown"})
+PLAIN_TERMINALS = frozenset({"", "dumb", "unknown"})
 _WIDE = frozenset("WF")
 _ON_TOP_OF_ANOTHER = frozenset({"Mn", "Me"})
 # The vowels and final consonants of a Hangul syllable stand in the columns of its first one.
@@ -37,7 +37,7 @@ def is_terminal() -> bool:
 
 def is_able() -> bool:
     """Whether the terminal understands more than text."""
-    return is_terminal() and os.environ.get("TERM", "") not in _PLAIN_TERMINALS
+    return is_terminal() and os.environ.get("TERM", "") not in PLAIN_TERMINALS
 
 
 def has_colours() -> bool:
