@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -59,8 +59,10 @@ class Health:
     ignored_in_pickup: int
 
 
-def health(spool: Spool, settings: Settings) -> Health:
-    """Look at the spool, as this configuration has it; raises SpoolError."""
+def health(
+    spool: Spool, settings: Settings, *, totals: Callable[[Spool], Mapping[State, StateTotal]] = queries.totals
+) -> Health:
+    """Look at the spool, as this configuration has it; `totals` counts its messages. Raises SpoolError."""
     accounts = Accounts(spool)
     states, left = accounts.states(), accounts.left_by_account()
     route = Route(spool).state()
@@ -70,7 +72,7 @@ def health(spool: Spool, settings: Settings) -> Health:
             _account(account, states.get(account.name), left=left.get(account.name, ()))
             for account in settings.accounts
         ],
-        queue=queries.totals(spool),
+        queue=totals(spool),
         route=route,
         limits=_limits(settings, route, free_octets=spool.free_octets()),
         ignored_in_pickup=queries.ignored_in_pickup(spool),

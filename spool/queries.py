@@ -160,6 +160,22 @@ def totals(spool: Spool) -> Mapping[State, StateTotal]:
     return {state: StateTotal(state=state) for state in State} | {total.state: total for total in found}
 
 
+def quick_totals(spool: Spool) -> Mapping[State, StateTotal]:
+    """The same without octets, and of the oldest by queue id: counted from an index, for who looks every second."""
+    columns = models.messages.c
+    counts = select(columns.state, func.count(), func.min(columns.queue_id)).group_by(columns.state)
+    with spool.index.read() as connection:
+        found = connection.execute(counts).all()
+        ids = [oldest for _, _, oldest in found]
+        query = select(columns.queue_id, columns.fetched_at).where(columns.queue_id.in_(ids))
+        fetched_at = {row[0]: from_ms(row[1]) for row in connection.execute(query)}
+    totals = {
+        State(state): StateTotal(state=State(state), messages=count, oldest_at=fetched_at[oldest])
+        for state, count, oldest in found
+    }
+    return {state: totals.get(state, StateTotal(state=state)) for state in State}
+
+
 def totals_by_account(spool: Spool) -> Sequence[AccountTotal]:
     """What is not finished of each account, in the order of their names."""
     columns = models.messages.c

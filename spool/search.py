@@ -140,11 +140,16 @@ def count(spool: Spool, wanted: Search) -> int:
         return connection.execute(query).scalar_one()
 
 
-def with_prefix(spool: Spool, prefix: str, *, at_most: int) -> list[QueueId]:
-    """The first queue ids that begin so, in their order, finished messages too."""
+def with_prefix(
+    spool: Spool, prefix: str, *, at_most: int, states: Collection[State] = frozenset(State), from_the_end: bool = False
+) -> list[QueueId]:
+    """The first queue ids, or the last ones, that begin so and are in these states, in their order or against it."""
     queue_id = models.messages.c.queue_id
     # Behind every character of a queue id.
-    query = select(queue_id).where(queue_id >= prefix, queue_id < f"{prefix}~").order_by(queue_id).limit(at_most)
+    query = select(queue_id).where(queue_id >= prefix, queue_id < f"{prefix}~").limit(at_most)
+    query = query.order_by(queue_id.desc() if from_the_end else queue_id)
+    if set(states) != set(State):
+        query = query.where(models.messages.c.state.in_(sorted(states)))
     with spool.index.read() as connection:
         return [QueueId(found) for found in connection.execute(query).scalars()]
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.completing import account_names
 from pipeline.cli.help import examples
 from pipeline.cli.invocation import invocation_of
 from pipeline.cli.options import FetcherFile
@@ -17,7 +18,10 @@ accounts_app = typer.Typer(
     name="accounts", help="See to the accounts of the configuration.", no_args_is_help=True, rich_markup_mode=None
 )
 
-AccountName = Annotated[str, typer.Argument(metavar="NAME", help="An account, by its name in the configuration.")]
+AccountName = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="An account, by its name in the configuration.", autocompletion=account_names),
+]
 
 
 @accounts_app.callback()

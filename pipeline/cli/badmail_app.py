@@ -8,15 +8,16 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.completing import queue_ids_in_badmail
 from pipeline.cli.help import examples
 from pipeline.cli.invocation import invocation_of
 from pipeline.cli.options import (
     AccountName,
     AsJson,
+    BadmailIdText,
     Limit,
     NewerThan,
     OlderThan,
-    QueueIdText,
     Raw,
     ReasonPart,
     RecipientPart,
@@ -66,7 +67,7 @@ def list_messages(
 
 
 @badmail_app.command(epilog=examples("badmail show 01j0e5v4c8h6t3b0wn"))
-def show(context: typer.Context, queue_id: QueueIdText, *, json: AsJson = False) -> None:
+def show(context: typer.Context, queue_id: BadmailIdText, *, json: AsJson = False) -> None:
     """Show one refused message and the whole reason."""
     from pipeline.cli import messages
 
@@ -75,7 +76,7 @@ def show(context: typer.Context, queue_id: QueueIdText, *, json: AsJson = False)
 
 
 @badmail_app.command(epilog=examples("badmail cat 01j0e5v4c8h6t3b0wn --raw"))
-def cat(context: typer.Context, queue_id: QueueIdText, *, raw: Raw = False) -> None:
+def cat(context: typer.Context, queue_id: BadmailIdText, *, raw: Raw = False) -> None:
     """Print a refused message as the provider sent it."""
     from pipeline.cli import messages
 
@@ -88,7 +89,9 @@ def cat(context: typer.Context, queue_id: QueueIdText, *, raw: Raw = False) -> N
 )
 def replay(
     context: typer.Context,
-    queue_ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Queue ids.")] = None,
+    queue_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="ID", help="Queue ids.", autocompletion=queue_ids_in_badmail)
+    ] = None,
     *,
     everything: Annotated[bool, typer.Option("--all", help="Every message in Badmail.")] = False,
     sender: Annotated[str | None, typer.Option("--sender", help="Another reverse-path; <> for the null one.")] = None,

@@ -12,9 +12,10 @@ import typer
 from pipeline import __version__
 from pipeline.cli.accounts_app import accounts_app
 from pipeline.cli.badmail_app import badmail_app
+from pipeline.cli.completing import account_names
 from pipeline.cli.help import examples
 from pipeline.cli.invocation import Invocation, invocation_of
-from pipeline.cli.options import AsJson, LevelWord, LogWord, StageName
+from pipeline.cli.options import AccountName, AsJson, LevelWord, LogWord, ShellName, StageName
 from pipeline.cli.pickup_app import pickup_app
 from pipeline.cli.spool_app import db_app, spool_app
 
@@ -85,7 +86,9 @@ def stage(
 @app.command(name="retrieve-now", epilog=examples("retrieve-now", "retrieve-now sales-isp --wait"))
 def retrieve_now(
     context: typer.Context,
-    accounts: Annotated[list[str] | None, typer.Argument(metavar="ACCOUNT", help="All, if none is named.")] = None,
+    accounts: Annotated[
+        list[str] | None, typer.Argument(metavar="ACCOUNT", help="All, if none is named.", autocompletion=account_names)
+    ] = None,
     *,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the outcome, and print it.")] = False,
 ) -> None:
@@ -111,7 +114,9 @@ def check(
 @app.command(epilog=examples("probe sales-isp", "probe sales-isp --json"))
 def probe(
     context: typer.Context,
-    account: Annotated[str, typer.Argument(help="An account, as the configuration names it.")],
+    account: Annotated[
+        str, typer.Argument(help="An account, as the configuration names it.", autocompletion=account_names)
+    ],
     *,
     json: AsJson = False,
 ) -> None:
@@ -166,9 +171,7 @@ def events(
     context: typer.Context,
     *,
     follow: Annotated[bool, typer.Option("--follow", help="Go on with what happens from now on.")] = False,
-    account: Annotated[
-        str | None, typer.Option("--account", metavar="ACCOUNT", help="Only those about this account.")
-    ] = None,
+    account: AccountName = None,
     level: Annotated[LevelWord, typer.Option("--level", help="Only this level and worse.")] = LevelWord.INFO,
     types: Annotated[
         list[str] | None, typer.Option("--type", metavar="EVENT", help="Only events of this name; may be given again.")
@@ -196,13 +199,21 @@ def log(
         LogWord | None, typer.Argument(metavar="verbose|normal", help="Without it: say how it stands.")
     ] = None,
     *,
-    account: Annotated[str | None, typer.Option("--account", help="Only the dialogue with this one's server.")] = None,
+    account: Annotated[str | None, typer.Option("--account", help="Only the dialogue with this one's server.", autocompletion=account_names)] = None,
     relay: Annotated[bool, typer.Option("--relay", help="Only the dialogue with the relay.")] = False,
 ) -> None:
     """Switch the verbose log of running stages on or off: what is said to the servers, line by line."""
     from pipeline.cli import verbosity
 
     verbosity.log(invocation_of(context), wish, account=account, relay=relay)
+
+
+@app.command(epilog=examples("completion bash", "completion zsh", "completion fish"))
+def completion(shell: Annotated[ShellName, typer.Argument(help="Which shell.")]) -> None:
+    """Print the script by which a shell completes commands, options, accounts and queue ids."""
+    from pipeline.cli.completing import script
+
+    print(script(shell.value))
 
 
 @app.command(epilog=examples("demo"))

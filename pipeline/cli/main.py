@@ -52,7 +52,10 @@ def run_command(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     from pipeline.cli.commands import app
+    from pipeline.cli.completing import VARIABLE, prepare
 
+    if VARIABLE in os.environ:
+        prepare()
     try:
         app(list(arguments), prog_name="pop3connector")
     except SystemExit as end:

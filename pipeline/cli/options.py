@@ -7,19 +7,18 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.completing import account_names, queue_ids, queue_ids_in_badmail
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, with field names that stay.")]
-QueueIdText = Annotated[
-    str,
-    typer.Argument(metavar="ID", help="A queue id, or its first 6 characters or more."),
-]
-QueueIdTexts = Annotated[
-    list[str],
-    typer.Argument(metavar="ID...", help="Queue ids, or their first 6 characters or more."),
-]
+_ONE_ID = "A queue id, or its first 6 characters or more."
+_IDS = "Queue ids, or their first 6 characters or more."
+QueueIdText = Annotated[str, typer.Argument(metavar="ID", help=_ONE_ID, autocompletion=queue_ids)]
+QueueIdTexts = Annotated[list[str], typer.Argument(metavar="ID...", help=_IDS, autocompletion=queue_ids)]
+BadmailIdText = Annotated[str, typer.Argument(metavar="ID", help=_ONE_ID, autocompletion=queue_ids_in_badmail)]
 Raw = Annotated[bool, typer.Option("--raw", help="With the injected block before the message.")]
 
 
-AccountName = Annotated[str | None, typer.Option("--account", help="Only this account.")]
+AccountName = Annotated[str | None, typer.Option("--account", help="Only this account.", autocompletion=account_names)]
 SenderPart = Annotated[str | None, typer.Option("--sender", help="Only where the sender has this in it; <> for none.")]
 RecipientPart = Annotated[str | None, typer.Option("--recipient", help="Only where a recipient has this in it.")]
 SubjectPart = Annotated[str | None, typer.Option("--subject", help="Only where the subject has this in it.")]
@@ -70,6 +69,14 @@ class LogWord(enum.StrEnum):
 
     VERBOSE = "verbose"
     NORMAL = "normal"
+
+
+class ShellName(enum.StrEnum):
+    """The shells that are taught to complete."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
 
 
 class LevelWord(enum.StrEnum):

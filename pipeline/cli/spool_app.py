@@ -133,6 +133,16 @@ def stats(context: typer.Context, *, json: AsJson = False) -> None:
         counting.show_stats(spool, json=json)
 
 
+@spool_app.command(epilog=examples("spool watch"))
+def watch(context: typer.Context) -> None:
+    """Show queue and accounts as they change, until Ctrl-C; needs a terminal."""
+    from pipeline.cli import watching
+
+    invocation = invocation_of(context)
+    with invocation.reading() as spool:
+        watching.watch(spool, invocation.settings())
+
+
 @spool_app.command(epilog=examples("spool verify"))
 def verify(context: typer.Context, *, json: AsJson = False) -> None:
     """Check that every message is whole; changes nothing, and may run beside the stages."""

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from pipeline.cli.main import run_command
@@ -22,6 +23,7 @@ from tests.support.connector import Connector, account, configure
 from tests.support.processes import command, run, running, wait_until
 from tests.support.provider import provider
 from tests.support.spools import LETTER
+from tests.support.terminal import at_terminal
 
 PAGE = sections((REFERENCE / "commands.md").read_text())
 # These have mail to fetch; all others look at a spool in which much has happened.
@@ -97,6 +99,12 @@ def test_an_example_does_what_it_says(line: str, connector: Connector) -> None:
         arguments = [str(theirs(connector.directory, word)) if word.startswith("/etc/") else word for word in arguments]
         done = run(arguments, env=environment)
         assert (done.returncode, "left out" in done.stdout) == (0, False)
+    elif line == "pop3connector spool watch":
+        with at_terminal(arguments, env=environment) as child:
+            child.expect("all is well|critical")
+            child.sendintr()
+            child.expect(pexpect.EOF)
+        assert child.exitstatus == 0
     elif "--check" in line:
         # Nothing runs here, which is what it says.
         done = run(arguments, env=environment)
