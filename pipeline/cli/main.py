@@ -9,6 +9,7 @@ usage is 64. Whatever takes long to import is imported after Ctrl-C has become q
 
 from __future__ import annotations
 
+import io
 import os
 import resource
 import signal
@@ -27,6 +28,7 @@ def main() -> None:
     _end_quietly_at_ctrl_c()
     _bear_hangups(sys.argv[1:])
     _stand_in_for_closed_streams()
+    _print_whatever_the_locale()
     sys.exit(run_command(sys.argv[1:]))
 
 
@@ -128,6 +130,12 @@ def _stand_in_for_closed_streams() -> None:
         os.dup2(writer, 1)
         os.close(writer)
         sys.stdout = open(1, "w", encoding="utf-8")  # noqa: SIM115 - open until the process ends
+
+
+def _print_whatever_the_locale() -> None:
+    """Print as an escape what the terminal's character set does not have: a subject must not end a listing."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

@@ -53,7 +53,8 @@ class Table:
 
     def page(self, cells: Sequence[Sequence[str]]) -> list[str]:
         """The lines of one page, whose columns of cells are given; above the first page stand the titles."""
-        self._natural = [max(width, widest(column)) for width, column in zip(self._natural, cells, strict=True)]
+        measured = [_Column.measure(column) for column in cells]
+        self._natural = [max(width, column.width) for width, column in zip(self._natural, measured, strict=True)]
         before = self._shape
         self._shape = shape(
             self._natural,
@@ -62,37 +63,49 @@ class Table:
             spare=() if before else self._spare,
             room=self._room,
         )
-        lines = self._lines(self._shape, cells, tints=self._tints)
+        lines = self._lines(self._shape, measured, tints=self._tints)
         if before is not None:
             return lines
         bold = dict.fromkeys(range(len(self._titles)), _is_title)
-        return self._lines(self._shape, [[title] for title in self._titles], tints=bold) + lines
+        titles = [_Column.measure([title]) for title in self._titles]
+        return self._lines(self._shape, titles, tints=bold) + lines
 
-    def _lines(self, shape: Shape, cells: Sequence[Sequence[str]], *, tints: Mapping[int, Tint]) -> list[str]:
+    def _lines(self, shape: Shape, cells: Sequence[_Column], *, tints: Mapping[int, Tint]) -> list[str]:
         forms, shown = [], []
         for place, width in zip(shape.places, shape.widths, strict=True):
-            texts = cells[place]
-            if widest(texts) > width:
-                texts = [cut(text, width) for text in texts]
+            column = cells[place] if cells[place].width <= width else cells[place].cut(width)
             is_right = place in self._right
             # The last one needs no blanks behind it.
             room = 0 if place == shape.places[-1] and not is_right else width
             tint = tints.get(place) if has_colours() else None
-            if tint is None and "".join(texts).isascii():
+            if tint is None and column.is_ascii:
                 # A hundred thousand lines are wanted within a second.
                 forms.append(f"%{'' if is_right else '-'}{room}s" if room else "%s")
+                shown.append(column.texts)
             else:
-                filled_up = [filled(text, room, to_the_right=is_right) for text in texts]
-                texts = filled_up if tint is None else [painted(text, tint(text.strip())) for text in filled_up]
+                filled_up = [filled(text, room, to_the_right=is_right) for text in column.texts]
                 forms.append("%s")
-            shown.append(texts)
+                whole = cells[place].texts
+                shown.append(filled_up if tint is None else list(map(painted, filled_up, map(tint, whole))))
         return [line.rstrip() for line in map(GAP.join(forms).__mod__, zip(*shown, strict=True))]
 
 
-def widest(texts: Sequence[str]) -> int:
-    """How many columns the widest of some texts takes."""
-    measure = len if "".join(texts).isascii() else columns
-    return max(map(measure, texts), default=0)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Column:
+    """The cells of one column on one page, and how wide the widest of them is."""
+
+    texts: Sequence[str]
+    is_ascii: bool
+    width: int
+
+    @classmethod
+    def measure(cls, texts: Sequence[str]) -> _Column:
+        is_ascii = "".join(texts).isascii()
+        return cls(texts=texts, is_ascii=is_ascii, width=max(map(len if is_ascii else columns, texts), default=0))
+
+    def cut(self, room: int) -> _Column:
+        """The same in so many columns; an ellipsis is not ASCII."""
+        return _Column(texts=[cut(text, room) for text in self.texts], is_ascii=False, width=room)
 
 
 def shape(

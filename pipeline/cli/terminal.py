@@ -57,7 +57,7 @@ def height() -> int:
 
 def painted(text: str, style: Style | None) -> str:
     """The text in a style, where there are colours."""
-    return f"\x1b[{style}m{text}\x1b[0m" if style and has_colours() else text
+    return f"\x1b[{style}m{text}\x1b[0m" if style and text and has_colours() else text
 
 
 def columns(text: str) -> int:

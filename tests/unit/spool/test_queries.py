@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -164,3 +165,18 @@ def test_files_of_pickup_that_are_ignored_for_their_names_are_counted(spool: Spo
     for name in ("a.eml", "b.EML", "c.txt", "d.eml.tmp", ".e.eml"):
         (spool.layout.pickup / name).touch()
     assert queries.ignored_in_pickup(spool) == 4
+
+
+def test_the_quick_totals_are_those_of_the_slow_ones_without_octets(spool: Spool) -> None:
+    make_ready(spool, *letters(3))
+    admit(spool, arrival(uidl="other"))
+    slow, quick = queries.totals(spool), queries.quick_totals(spool)
+    assert quick == {state: replace(total, octets=0) for state, total in slow.items()}
+
+
+def test_totals_by_account_and_ages_count_the_same_messages(spool: Spool, clock: Clock) -> None:
+    make_ready(spool, *letters(3))
+    admit(spool, arrival(account="office"))
+    clock.advance(timedelta(hours=2))
+    assert [(one.account, one.waiting) for one in queries.totals_by_account(spool)] == [("office", 1), ("sales", 3)]
+    assert [age.messages for age in queries.ages(spool)] == [0, 0, 4, 0, 0, 0]

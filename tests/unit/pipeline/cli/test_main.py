@@ -16,8 +16,9 @@ from pipeline.cli.commands import app
 from pipeline.cli.main import run_command
 from pipeline.cli.spool_app import db_app, spool_app
 from spool.opening import Spool
-from tests.support.processes import run
+from tests.support.processes import command, run
 from tests.support.shell import Shell
+from tests.support.spools import admit, arrival
 
 
 @pytest.mark.parametrize("arguments", [["bogus"], ["run", "--bogus"], ["stage", "bogus"], ["spool", "show"], []])
@@ -104,3 +105,12 @@ def test_ctrl_c_during_the_imports_is_quiet() -> None:
     )
     ended = run([sys.executable, "-c", program])
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+def test_what_the_character_set_of_the_terminal_lacks_is_printed_as_an_escape(shell: Shell, spool: Spool) -> None:
+    """A subject from far away must not end a listing with a fault of ours."""
+    (receipt,) = admit(spool, arrival("Subject: 世界\r\n\r\n".encode()))
+    config = str(shell.directory / "pop3connector.toml")
+    done = run(command("--config", config, "spool", "show", receipt.queue_id), env={"PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u4e16\\u754c" in done.stdout

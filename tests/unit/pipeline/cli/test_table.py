@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.cli.table import Shape, Table, shape
 from pipeline.cli.terminal import columns
+from tests.support.terminals import a_terminal
 
 TITLES = ("id", "sender", "subject", "reason")
 CELL = st.text(st.characters(exclude_categories=("C", "Z")), max_size=40)
@@ -72,3 +73,12 @@ def test_a_later_page_is_as_wide_as_it_needs_and_has_the_same_columns() -> None:
 @pytest.mark.parametrize("room", [None, 30])
 def test_a_table_without_rows_has_its_titles(room: int | None) -> None:
     assert [line.split() for line in lines([[], [], [], []], room=room)] == [["id", "sender", "subject", "reason"]]
+
+
+def test_a_cell_is_painted_by_what_it_is_and_not_by_what_is_left_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with a_terminal() as terminal, terminal.as_stdout():
+        Table(("id", "state"), elastic="state", tints={"state": asked.append}, room=8).page([["1"], ["damaged"]])
+    assert asked == ["damaged"]
