@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -14,6 +15,7 @@ from pipeline.catalogue import event_kinds
 from pipeline.cli.naming import perhaps
 from pipeline.cli.options import LevelWord
 from pipeline.cli.output import rfc3339
+from pipeline.cli.paging import paged
 from pipeline.config.grammar import duration
 from pipeline.endings import CommandFailed
 from pipeline.event_lines import json_line, text_line
@@ -56,7 +58,8 @@ def show_events(spool: Spool, wanted: Wanted, *, settings: Settings, follow: boo
     # From before the first look on, so that nothing that happens in between is left out.
     following = Following(newest=queries.last_event(spool), said_at=spool.now())
     found = look(last=wanted.limit or (_SHOWN_FIRST if follow else None))
-    _print(found, json=json)
+    with nullcontext() if follow else paged():
+        _print(found, json=json)
     following.note(found)
     while follow:
         time.sleep(_LOOK_SECONDS)

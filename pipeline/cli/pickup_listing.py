@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.cli.output import print_json, print_table, rfc3339
+from pipeline.cli.paging import paged
 from spool import queries
 from spool.layout import Stage
 from spool.opening import Spool
@@ -28,11 +29,13 @@ def list_pickup(spool: Spool, settings: PickupSettings, *, json: bool) -> None:
         )
         return
     its_turn = "its turn comes" if queries.is_running(spool, Stage.PICKUP) else "no pickup process runs"
-    print_table(
-        ("file", "octets", "modified", "why"),
-        ((one.file, one.octets, rfc3339(one.modified_at), _why(one) or its_turn) for one in found),
-        elastic="why",
-    )
+    with paged():
+        print_table(
+            ("file", "octets", "modified", "why"),
+            ((one.file, one.octets, rfc3339(one.modified_at), _why(one) or its_turn) for one in found),
+            elastic="why",
+            right=("octets",),
+        )
 
 
 def _why(one: Waiting) -> str | None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pipeline.catalogue import naming_uidls
 from pipeline.cli.naming import perhaps
 from pipeline.cli.output import Cell, print_facts, print_json, print_table, reverse_path, rfc3339
+from pipeline.cli.paging import paged
 from pipeline.endings import CommandFailed
 from pipeline.exit_codes import ExitCode
 from spool.finding import Match, Matches, find, near
@@ -27,12 +28,13 @@ def trace(spool: Spool, words: Sequence[str], *, json: bool) -> None:
     if not found.count:
         raise CommandFailed(ExitCode.DATA, f"nothing is known of {what!r}{perhaps(what, near(spool, what))}")
     life = _one_life(spool, found)
-    if json:
-        print_json(_as_json(found, life))
-    elif life is None:
-        _list(found)
-    else:
-        _tell(life)
+    with paged():
+        if json:
+            print_json(_as_json(found, life))
+        elif life is None:
+            _list(found)
+        else:
+            _tell(life)
 
 
 def _one_life(spool: Spool, found: Matches) -> Life | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pexpect
@@ -100,11 +100,7 @@ def test_an_example_does_what_it_says(line: str, connector: Connector) -> None:
         done = run(arguments, env=environment)
         assert (done.returncode, "left out" in done.stdout) == (0, False)
     elif line == "pop3connector spool watch":
-        with at_terminal(arguments, env=environment) as child:
-            child.expect("all is well|critical")
-            child.sendintr()
-            child.expect(pexpect.EOF)
-        assert child.exitstatus == 0
+        watch(arguments, env=environment)
     elif "--check" in line:
         # Nothing runs here, which is what it says.
         done = run(arguments, env=environment)
@@ -130,6 +126,15 @@ def theirs(directory: Path, name: str) -> Path:
     file = directory / Path(name).name
     file.write_text(THEIRS[file.name])
     return file
+
+
+def watch(arguments: Sequence[str], *, env: Mapping[str, str]) -> None:
+    """Look for a moment, as a person does."""
+    with at_terminal(arguments, env=env) as child:
+        child.expect("all is well|critical")
+        child.sendintr()
+        child.expect(pexpect.EOF)
+    assert child.exitstatus == 0
 
 
 def stages_of(connector: Connector) -> set[Stage]:
