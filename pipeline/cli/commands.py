@@ -199,7 +199,10 @@ def log(
         LogWord | None, typer.Argument(metavar="verbose|normal", help="Without it: say how it stands.")
     ] = None,
     *,
-    account: Annotated[str | None, typer.Option("--account", help="Only the dialogue with this one's server.", autocompletion=account_names)] = None,
+    account: Annotated[
+        str | None,
+        typer.Option("--account", help="Only the dialogue with this one's server.", autocompletion=account_names),
+    ] = None,
     relay: Annotated[bool, typer.Option("--relay", help="Only the dialogue with the relay.")] = False,
 ) -> None:
     """Switch the verbose log of running stages on or off: what is said to the servers, line by line."""
