@@ -53,5 +53,5 @@ def _reply(reason: Reason, text: str) -> str:
     about = _ABOUT[match[1]] if match else "it"
     code = reason.code or 0
     said = " ".join(part for part in (str(code), reason.enhanced, text[match.end() :] if match else text) if part)
-    verb = "took" if code < 400 else "put off" if code < 500 else "refused"
-    return f"the relay {verb} {about}: {said}"
+    did = f"took {about}" if code < 400 else f"put {about} off" if code < 500 else f"refused {about}"
+    return f"the relay {did}: {said}"

@@ -22,11 +22,11 @@ from spool.envelope import Reason
             Reason(stage="submit", code=554, enhanced="5.7.1", text="final dot: spam (the message has NUL)"),
             "the relay refused the message: 554 5.7.1 spam (the message has NUL)",
         ),
-        (Reason(stage="submit", code=452, text="RCPT TO: full"), "the relay put off a recipient: 452 full"),
+        (Reason(stage="submit", code=452, text="RCPT TO: full"), "the relay put a recipient off: 452 full"),
         (Reason(stage="submit", code=250, enhanced="2.0.0", text="Ok"), "the relay took it: 250 2.0.0 Ok"),
         (
             Reason(stage="submit", code=450, text="expired after 5 days; at last: RCPT TO: busy"),
-            "expired after 5 days; at last the relay put off a recipient: 450 busy",
+            "expired after 5 days; at last the relay put a recipient off: 450 busy",
         ),
         (
             Reason(stage="submit", text="9 octets, larger than the relay's limit (SIZE 8)"),
