@@ -104,14 +104,30 @@ class Disk:
         finally:
             self.close(fd)
 
-    def write_file(self, path: Path, parts: Iterable[bytes]) -> None:
+    def write_file(
+        self, path: Path, parts: Iterable[bytes], *, mode: int = FILE_MODE, owner: tuple[int, int] | None = None
+    ) -> None:
         """Put a whole file under its name, durably: written aside, synced, renamed, directory synced."""
+        self.rename(self.write_aside(path, parts, mode=mode, owner=owner), path)
+        self.sync_directory(path.parent)
+
+    def write_aside(
+        self, path: Path, parts: Iterable[bytes], *, mode: int = FILE_MODE, owner: tuple[int, int] | None = None
+    ) -> Path:
+        """Write and sync what is to become `path` under a name beside it, which is returned.
+
+        `owner` is a uid and a gid, None for our own; the file is never open to more people than `mode` says.
+        """
         aside = partial(path)
         self.unlink(aside)
         fd = self.create(aside)
         try:
             for part in parts:
                 self.write(fd, part)
+            if owner is not None:
+                os.fchown(fd, *owner)
+            if mode != FILE_MODE:
+                os.fchmod(fd, mode)
             self.sync_file(fd)
         except BaseException:
             # Half a message is of no use to anybody, and the disk may be full.
@@ -120,5 +136,4 @@ class Disk:
             raise
         finally:
             self.close(fd)
-        self.rename(aside, path)
-        self.sync_directory(path.parent)
+        return aside

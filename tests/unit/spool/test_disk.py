@@ -151,3 +151,16 @@ def test_an_unfinished_file_of_earlier_is_replaced(tmp_path: Path) -> None:
 def test_unlinking_says_whether_there_was_anything(tmp_path: Path) -> None:
     (tmp_path / "x").touch()
     assert [DISK.unlink(tmp_path / "x"), DISK.unlink(tmp_path / "x")] == [True, False]
+
+
+def test_a_file_gets_the_mode_that_is_asked_for_and_never_more_on_the_way(tmp_path: Path) -> None:
+    aside = DISK.write_aside(tmp_path / "x.toml", [b"x"], mode=0o640)
+    assert (aside, mode(aside)) == (partial(tmp_path / "x.toml"), 0o640)
+    assert list(tmp_path.iterdir()) == [aside]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_is_given_to_whom_it_is_for(tmp_path: Path) -> None:
+    DISK.write_file(tmp_path / "x.toml", [b"x"], owner=(12345, 23456))
+    status = (tmp_path / "x.toml").stat()
+    assert (status.st_uid, status.st_gid, mode(tmp_path / "x.toml")) == (12345, 23456, 0o600)
