@@ -23,12 +23,14 @@ from pipeline.cli.import_sources import SeenList, read_source, seen_lists
 from pipeline.cli.options import FetcherFile
 from pipeline.cli.output import shown
 from pipeline.config import load, parse
-from pipeline.config.saving import place_for, save
+from pipeline.config.changing import ConfigurationFile
+from pipeline.config.loading import place_for
 from pipeline.endings import CommandFailed, say
 from pipeline.exit_codes import ExitCode
 from pipeline.migration import ours
 from pipeline.migration.appending import CannotAppend, with_accounts
 from pipeline.migration.ours import Table, Wishes
+from spool.disk import Disk
 from stages.settings import Settings
 
 STANDARD_OUTPUT = "-"
@@ -64,7 +66,7 @@ def import_accounts(config: Path | None, wanted: Wanted) -> int:
         return _nothing(draft)
     if not wanted.is_sure and not Questions.at_terminal().confirms("import this?"):
         raise CommandFailed(ExitCode.USAGE, "nothing was written; --yes imports it")
-    return _carry_out(draft, lists, text=text, before=before, settings=settings)
+    return _carry_out(draft, lists, before=before, settings=settings)
 
 
 def _before(config: Path | None) -> Before:
@@ -90,7 +92,8 @@ def _put_out(draft: Draft, output: str) -> int:
     elif Path(output).exists():
         raise CommandFailed(ExitCode.USAGE, f"{output} is there already")
     else:
-        save(Path(output), text)
+        Path(output).parent.mkdir(parents=True, exist_ok=True)
+        Disk().write_file(Path(output), [text.encode()])
     return ExitCode.OK
 
 
@@ -140,7 +143,7 @@ def _nothing(draft: Draft) -> int:
     return ExitCode.OK
 
 
-def _carry_out(draft: Draft, lists: Sequence[SeenList], *, text: str, before: Before, settings: Settings) -> int:
+def _carry_out(draft: Draft, lists: Sequence[SeenList], *, before: Before, settings: Settings) -> int:
     """First the ledger, then the configuration; answers the exit code."""
     had = {one.account: one.uidls for one in lists if one.uidls}
     if had:
@@ -150,6 +153,6 @@ def _carry_out(draft: Draft, lists: Sequence[SeenList], *, text: str, before: Be
         for name, uidls in had.items():
             print(shown(f"{name}: {len(uidls)} UIDLs are known as had"))
     if draft.tables:
-        save(before.file, text)
+        ConfigurationFile(before.file).change(lambda now: with_accounts(now, draft.tables, relay=draft.relay))
         print(shown(f"{len(draft.tables)} accounts were appended to {before.file}"))
     return ExitCode.OK

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from pipeline.config.crosschecks import crosscheck, holds_password
 from pipeline.config.errors import ConfigurationError
 from pipeline.config.models import Configuration
-from pipeline.config.problems import Raw, describe, from_pydantic
+from pipeline.config.problems import Problem, Raw, describe, from_pydantic
 from pipeline.config.resolution import resolve
 from stages.passwords import READABLE_BY_OTHERS
 from stages.settings import Settings
@@ -43,7 +43,12 @@ def load(path: Path | None, env: Mapping[str, str]) -> Settings:
     """The settings of the file that counts."""
     file = find(path, env)
     content, mode = _read(file)
-    raw = _decode(content, file)
+    return check(content, file, mode=mode)
+
+
+def check(content: bytes, file: Path, *, mode: int) -> Settings:
+    """The settings of a file with this content and mode; `file` names it in problems and is not read."""
+    raw = decode(content, file)
     problems = []
     if holds_password(raw) and mode & READABLE_BY_OTHERS:
         problems.append(f"{file} holds a password and is readable by group or others: chmod 600 {file}")
@@ -52,7 +57,35 @@ def load(path: Path | None, env: Mapping[str, str]) -> Settings:
 
 def parse(content: bytes, file: Path) -> Settings:
     """The settings of a file with this content; `file` names it in problems and is not read."""
-    return _check(_decode(content, file), file.absolute().parent, problems=[])
+    return _check(decode(content, file), file.absolute().parent, problems=[])
+
+
+def decode(content: bytes, file: Path) -> Raw:
+    """What a file says, not checked; raises ConfigurationError where it is no TOML."""
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigurationError((f"{file}: not UTF-8 (at line {line})",)) from error
+    except RecursionError as error:
+        raise ConfigurationError((f"{file}: not TOML: arrays or tables are nested too deep",)) from error
+    except ValueError as error:  # TOMLDecodeError, or a number of thousands of digits
+        raise ConfigurationError((f"{file}: not TOML: {error}",)) from error
+
+
+def problems_of(raw: Raw, base: Path) -> list[Problem]:
+    """All that is wrong with a decoded file whose relative paths start at `base`, each with its place."""
+    return _judge(raw, base)[1]
+
+
+def place_for(path: Path | None, env: Mapping[str, str]) -> Path:
+    """The file that counts, or where it is made where there is none: for root the system's, else the user's own."""
+    try:
+        return find(path, env)
+    except ConfigurationError:
+        places = _usual_places(env)
+        # The first is the working directory, which is another one tomorrow.
+        return (places[-1] if os.geteuid() == 0 else places[1]).absolute()
 
 
 def _usual_places(env: Mapping[str, str]) -> list[Path]:
@@ -74,26 +107,17 @@ def _read(file: Path) -> tuple[bytes, int]:
         raise ConfigurationError((f"{file}: {error.strerror}",)) from error
 
 
-def _decode(content: bytes, file: Path) -> Raw:
-    try:
-        return tomllib.loads(content.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigurationError((f"{file}: not UTF-8 (at line {line})",)) from error
-    except RecursionError as error:
-        raise ConfigurationError((f"{file}: not TOML: arrays or tables are nested too deep",)) from error
-    except ValueError as error:  # TOMLDecodeError, or a number of thousands of digits
-        raise ConfigurationError((f"{file}: not TOML: {error}",)) from error
-
-
 def _check(raw: Raw, base: Path, *, problems: list[str]) -> Settings:
     """The settings of a decoded file, or all its problems behind those found before."""
+    configuration, found = _judge(raw, base)
+    if configuration is None or found or problems:
+        raise ConfigurationError((*problems, *(describe(problem, raw) for problem in found)))
+    return resolve(configuration, base)
+
+
+def _judge(raw: Raw, base: Path) -> tuple[Configuration | None, list[Problem]]:
     found = crosscheck(raw, base)
     try:
-        configuration = Configuration.model_validate(raw)
+        return Configuration.model_validate(raw), found
     except ValidationError as error:
-        found = [*from_pydantic(error), *found]
-    else:
-        if not (found or problems):
-            return resolve(configuration, base)
-    raise ConfigurationError((*problems, *(describe(problem, raw) for problem in found)))
+        return None, [*from_pydantic(error), *found]

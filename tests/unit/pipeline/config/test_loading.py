@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import ConfigurationError, find, load, parse
+from pipeline.config.loading import place_for
 from stages.passwords import PasswordCommand, PasswordCredential, PasswordFile, PasswordVariable
 from stages.settings import Ambiguous, Grant, Mirror, OAuth2Client, Settings, TlsMode, TokenCommand
 from stages.trust import TlsVersion, Trust
@@ -50,6 +51,25 @@ def test_the_environment_comes_before_the_usual_places(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "pop3connector.toml", "")
     assert find(None, {"POP3CONNECTOR_CONFIG": "/b.toml"}) == Path("/b.toml")
+
+
+def test_the_file_that_counts_is_the_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert place_for(tmp_path / "x.toml", {}) == tmp_path / "x.toml"
+    assert place_for(None, {"POP3CONNECTOR_CONFIG": "/y.toml"}) == Path("/y.toml")
+    (tmp_path / "pop3connector.toml").write_text("")
+    assert place_for(None, {}) == tmp_path / "pop3connector.toml"
+
+
+def test_where_there_is_none_it_is_made_where_it_is_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert place_for(None, {"XDG_CONFIG_HOME": str(tmp_path)}) == Path("/etc/pop3connector/pop3connector.toml")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert place_for(None, {"XDG_CONFIG_HOME": str(tmp_path)}) == tmp_path / "pop3connector" / "pop3connector.toml"
+    assert place_for(None, {"HOME": str(tmp_path)}) == tmp_path / ".config/pop3connector/pop3connector.toml"
 
 
 def test_the_working_directory_comes_before_the_users_configuration(
