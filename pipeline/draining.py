@@ -52,11 +52,15 @@ class Summary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drained:
-    """How a drain ended; `troubles` say what failed, one line for each account and for the relay."""
+    """How a drain ended; `troubles` say what failed, one line for each account and for the relay.
+
+    `was_stopped`: by a signal, before its end.
+    """
 
     code: int
     summary: Summary
     troubles: tuple[str, ...] = ()
+    was_stopped: bool = False
 
 
 def drain(settings: Settings, *, main: StageMain = run_stage_process) -> Drained:
@@ -64,12 +68,13 @@ def drain(settings: Settings, *, main: StageMain = run_stage_process) -> Drained
     with in_charge(settings):
         before = _prepare(settings.spool.directory)
         with Children(settings, main) as children:
-            code = _Drain(settings, children).run()
+            work = _Drain(settings, children)
+            code = work.run()
         summary = _summary(settings.spool.directory, after=before)
         troubles = _troubles(settings)
     if code == ExitCode.OK and summary.queued:
         code = ExitCode.TEMPORARY
-    return Drained(code=code, summary=summary, troubles=troubles)
+    return Drained(code=code, summary=summary, troubles=troubles, was_stopped=work.was_stopped)
 
 
 class _Ended(Exception):
@@ -89,6 +94,7 @@ class _Drain:
         self._told_to_stop: set[Stage] = set()
         self._deaths = dict.fromkeys(Stage, 0)
         self._code: int = ExitCode.OK
+        self.was_stopped = False
 
     def run(self) -> int:
         try:
@@ -106,6 +112,7 @@ class _Drain:
     def _wait_until(self, is_done: Callable[[], bool], *, seconds: float | None = LOOK_SECONDS) -> None:
         while not is_done():
             if self._children.wait(seconds) is not None:
+                self.was_stopped = True
                 raise _Ended(ExitCode.TEMPORARY)
             for death in self._children.reap():
                 self._take(death)

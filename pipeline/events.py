@@ -52,3 +52,13 @@ class ConfigurationRefused(Event):
     says: ClassVar[str] = "{process} goes on by the old configuration, for the changed one is wrong: {problems}"
     process: str
     problems: str
+
+
+class AccountRetired(Event):
+    """An account was retired: its maildrop was empty, nothing of it was on its way, and it was disabled."""
+
+    says: ClassVar[str] = (
+        "retired: the maildrop is empty; {delivered} messages were delivered, {badmail} are in Badmail"
+    )
+    delivered: int
+    badmail: int

@@ -1,48 +1,31 @@
 """`check`: the configuration, and with `--connect` every server that it names.
 
-**Invariants:** nothing is fetched, deleted or submitted; no password is printed. No host sees more sessions at once
-than fetch would open there.
+**Invariants:** nothing is fetched, deleted or submitted; no password is printed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from asyncio import Semaphore, Task
-from collections import defaultdict
+from asyncio import Task
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from pipeline.advice import advice, settings_advice
+from pipeline.advice import settings_advice
 from pipeline.cli.output import print_json, shown
+from pipeline.cli.visits import Visited, Visits, visited_json, visited_lines
 from pipeline.exit_codes import ExitCode
-from pipeline.lookout import forgotten, limit_in_force, limit_text, reading_if_any, remembered, view
+from pipeline.lookout import limit_in_force, limit_text, reading_if_any
 from spool.errors import SpoolError
 from spool.opening import Spool, utc_now
 from spool.route import RouteState
 from stages.errors import StageError
 from stages.fetch.limits import limit_of, size_trap
-from stages.fetch.outlook import Fate
 from stages.fetch.plan import Limit
-from stages.fetch.visit import Sight, visit
-from stages.settings import AccountSettings, Settings, SmtpSettings
+from stages.settings import Settings, SmtpSettings
 from stages.smtp.replies import Extensions
 from stages.submit.relay import Relay, name_for_helo
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Visited:
-    """What came of an account: its maildrop in short, `oversize` by the limit in force."""
-
-    error: str | None
-    count: int | None
-    octets: int | None
-    largest_octets: int | None
-    oversize: int | None
-    mechanism: str | None
-    tls_version: str | None
-    warnings: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,15 +94,14 @@ class _Check:
         self._settings = settings
         self._spool = spool
         self._trouble = trouble
-        self._all = Semaphore(settings.fetch.concurrency)
-        self._at_host: dict[str, Semaphore] = defaultdict(lambda: Semaphore(settings.fetch.per_host))
+        self._visits = Visits(settings.fetch, spool, is_known=trouble is None)
 
     async def run(self) -> Checked:
         async with asyncio.TaskGroup() as group:
             relay = group.create_task(_greet(self._settings.smtp))
             limit = group.create_task(self._limit(relay))
             accounts = {
-                account.name: group.create_task(self._visit(account, limit))
+                account.name: group.create_task(self._visits.visit(account, limit))
                 for account in self._settings.accounts
                 if account.enabled
             }
@@ -137,29 +119,6 @@ class _Check:
             return limit_in_force(self._settings.fetch, self._spool)
         return limit_of(
             self._settings.fetch.max_message_octets, RouteState(size_known_at=utc_now(), size_octets=offered.size)
-        )
-
-    async def _visit(self, account: AccountSettings, limit: Task[Limit]) -> Visited:
-        fetch = self._settings.fetch
-        async with self._at_host[account.host], self._all:
-            sight = await visit(account, fetch)
-        # Others may log in while this one waits for the relay, and in a thread: a listing may have 100,000 lines.
-        return await asyncio.to_thread(self._judge, account, sight, limit=await limit)
-
-    def _judge(self, account: AccountSettings, sight: Sight, *, limit: Limit) -> Visited:
-        memory = remembered(self._spool, account.name) if self._trouble is None else forgotten(account.name)
-        seen = view(account, sight, fetch=self._settings.fetch, memory=memory, limit=limit)
-        outlook = seen.outlook
-        sizes = [] if outlook is None else [one.message.octets or 0 for one in outlook.messages]
-        return Visited(
-            error=None if sight.error is None else str(sight.error),
-            count=None if sight.size is None else sight.size.count,
-            octets=None if sight.size is None else sight.size.octets,
-            largest_octets=max(sizes, default=None),
-            oversize=None if outlook is None else outlook.count(Fate.OVERSIZE),
-            mechanism=sight.mechanism,
-            tls_version=sight.tls.version if sight.tls and sight.is_trusted else None,
-            warnings=advice(seen),
         )
 
 
@@ -185,12 +144,7 @@ def _lines(settings: Settings, checked: Checked) -> Iterator[tuple[str, str]]:
     for account in settings.accounts:
         visited = checked.accounts.get(account.name)
         if visited is not None:
-            where = f"account {account.name} ({account.host} port {account.port})"
-            if visited.error is None:
-                yield "ok", f"{where}: {_maildrop_text(visited)}"
-            else:
-                yield "FAILED", f"{where}: {visited.error}"
-            yield from (("warning", f"account {account.name}: {line}") for line in visited.warnings)
+            yield from visited_lines(account, visited)
 
 
 def _size_warnings(settings: Settings, checked: Checked) -> Sequence[str]:
@@ -206,12 +160,6 @@ def _relay_text(relay: Greeted) -> str:
     return f"{limit}{lacks}{'' if relay.is_tls else ', without TLS'}"
 
 
-def _maildrop_text(visited: Visited) -> str:
-    octets = None if visited.octets is None else f"{visited.octets} octets"
-    parts = (f"{visited.count} messages", octets, visited.mechanism, visited.tls_version or "without TLS")
-    return ", ".join(part for part in parts if part)
-
-
 def _as_json(settings: Settings, checked: Checked | None) -> dict[str, object]:
     return {
         "ok": checked is None or checked.is_good,
@@ -220,7 +168,7 @@ def _as_json(settings: Settings, checked: Checked | None) -> dict[str, object]:
             {
                 "name": account.name,
                 "enabled": account.enabled,
-                **_visited_json(None if checked is None else checked.accounts.get(account.name)),
+                **visited_json(None if checked is None else checked.accounts.get(account.name)),
             }
             for account in settings.accounts
         ],
@@ -229,15 +177,6 @@ def _as_json(settings: Settings, checked: Checked | None) -> dict[str, object]:
         if checked is None
         else {"max_message_octets": checked.limit.octets, "source": checked.limit.source},
         "spool_error": None if checked is None else checked.trouble,
-    }
-
-
-def _visited_json(visited: Visited | None) -> dict[str, object]:
-    names = ["error", "count", "octets", "largest_octets", "oversize", "mechanism", "tls_version"]
-    return {
-        "ok": None if visited is None else visited.error is None,
-        **{name: None if visited is None else getattr(visited, name) for name in names},
-        "warnings": [] if visited is None else list(visited.warnings),
     }
 
 

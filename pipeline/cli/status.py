@@ -128,12 +128,13 @@ def _account_row(account: AccountHealth, now: datetime | None) -> Sequence[Cell]
 
 def _left_rows(account: AccountHealth, now: datetime | None) -> Iterator[Sequence[Cell]]:
     for left in account.left[:_MOST_LEFT]:
-        yield account.name, _size(left.octets, now), left.uidl.encoded or None, _why(left, now)
+        yield account.name, _size(left.octets, now), left.uidl.encoded or None, why_left(left)
     if (more := len(account.left) - _MOST_LEFT) > 0:
         yield account.name, None, None, f"and {more} more"
 
 
-def _why(left: Left, now: datetime | None) -> str:
+def why_left(left: Left) -> str:
+    """Why a message stays at the provider, for people."""
     match left.why:
         case Why.OVERSIZE:
             return f"oversize: over {left.limit_octets} octets ({left.limit_source})"
@@ -185,7 +186,7 @@ def _as_json(found: Health, matters: Sequence[Matter]) -> dict[str, object]:
                 "next_poll_at": rfc3339(account.next_poll_at),
                 "remote_messages": account.remote_messages,
                 "oversize": account.oversize,
-                "left": [_left_json(left) for left in account.left],
+                "left": [left_json(left) for left in account.left],
             }
             for account in found.accounts
         ],
@@ -218,7 +219,8 @@ def _as_json(found: Health, matters: Sequence[Matter]) -> dict[str, object]:
     }
 
 
-def _left_json(left: Left) -> dict[str, object]:
+def left_json(left: Left) -> dict[str, object]:
+    """A message that stays at the provider, for programs."""
     return {
         "uidl": left.uidl.encoded,
         "octets": left.octets,
