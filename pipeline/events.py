@@ -54,6 +54,7 @@ class ConfigurationRefused(Event):
     problems: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountRetired(Event):
     """An account was retired: its maildrop was empty, nothing of it was on its way, and it was disabled."""
 

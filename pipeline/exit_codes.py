@@ -25,7 +25,7 @@ class ExitCode(enum.IntEnum):
     `spool show`
     """
     UNAVAILABLE = 69
-    """`retrieve-now`: no fetch process runs.
+    """`retrieve-now`: no fetch process runs. `demo --serve`: a port is taken.
 
     `run`
     """
@@ -41,7 +41,7 @@ class ExitCode(enum.IntEnum):
     """
     TEMPORARY = 75
     """Try again later: another process holds the spool or a stage (the line names its pid), a server could not be used,
-    or a drain left something queued.
+    a drain left something queued, or an account cannot be retired yet.
 
     `status`, `events --level warning`
     """
@@ -57,7 +57,9 @@ class ExitCode(enum.IntEnum):
     Mend what the lines name.
     """
     INTERRUPTED = 130
-    """Interrupted by Ctrl-C. `run` and `stage` stop in good order instead, with 0; `run --drain` with 75."""
+    """Interrupted by Ctrl-C, or by Ctrl-D at a question. `run` and `stage` stop in good order instead, with 0;
+    `run --drain` with 75.
+    """
     BROKEN_PIPE = 141
     """The reader of the output went away."""
 

@@ -84,7 +84,6 @@ def show(context: typer.Context, name: AccountName, *, json: AsJson = False) -> 
 
 @accounts_app.command(
     epilog=examples(
-        "accounts add",
         "accounts add info --host pop.isp.example --username info --password-env INFO --deliver-to info@corp.example",
     )
 )

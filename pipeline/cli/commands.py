@@ -220,8 +220,17 @@ def completion(shell: Annotated[ShellName, typer.Argument(help="Which shell.")])
 
 
 @app.command(epilog=examples("demo"))
-def demo() -> None:
+def demo(
+    *,
+    serve: Annotated[bool, typer.Option("--serve", help="Only run servers to practise on, until Ctrl-C.")] = False,
+    pop3_port: Annotated[int, typer.Option("--pop3-port", metavar="PORT", help="Where its mailbox is.")] = 11110,
+    smtp_port: Annotated[int, typer.Option("--smtp-port", metavar="PORT", help="Where its mail server is.")] = 11025,
+) -> None:
     """Run the real pipeline between servers of its own, on sample mail, and tell what happened."""
+    if serve:
+        from pipeline.demo import practice
+
+        raise typer.Exit(practice.serve(pop3_port=pop3_port, smtp_port=smtp_port))
     from pipeline.demo.story import tell
 
     raise typer.Exit(tell())

@@ -34,10 +34,14 @@ class _Sizes(Pop3Session):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Servers:
-    """The port of a relay, and accounts: at a server, at none, at one whose certificate nobody can read."""
+    """The port of a relay, and accounts: at a server, at none, at one whose certificate nobody can read.
+
+    `disabled` are two that are not polled: the first of those, and one whose maildrop is empty.
+    """
 
     smtp_port: int
     accounts: list[dict[str, object]]
+    disabled: list[dict[str, object]]
 
 
 @contextmanager
@@ -48,23 +52,28 @@ def sample_servers(directory: Path) -> Iterator[Servers]:
     certificate = authority.issue_cert("127.0.0.1")
     octets = ssl.PEM_cert_to_DER_cert(certificate.cert_chain_pems[0].bytes().decode())
     strange = ssl.DER_cert_to_PEM_cert(octets.replace(_VERSION_3, _VERSION_6, 1)).encode()
-    drops = {ACCOUNT: ("secret", [LETTER] * 3)}
+    drops = {ACCOUNT: ("secret", [LETTER] * 3), "empty": ("secret", [])}
     server = Pop3Server(drops, tls=_tls(directory, certificate.cert_chain_pems[0].bytes(), certificate), session=_Sizes)
     odd = Pop3Server({}, tls=_tls(directory, strange, certificate))
     with serving(server), serving(odd), serving(SmtpSink(SinkRules(size_limit_octets=10**7, smtputf8=False))) as sink:
+        tls = {"tls": "starttls", "ca_file": str(directory / "ca.pem")}
+        trust = {"tls_fingerprint": f"sha256:{0:064}", "tls_certificate": str(directory / "server.pem")}
+        first = account(ACCOUNT, server.port, leave_on_server=True, **tls)
         yield Servers(
             smtp_port=sink.port,
             accounts=[
-                account(ACCOUNT, server.port, tls="starttls", ca_file=str(directory / "ca.pem"), leave_on_server=True),
-                account("other", free_port()),
-                account("odd", odd.port, tls="starttls"),
+                first,
+                account("other", free_port(), **trust),
+                account("odd", odd.port, tls="starttls", leave_on_server="14d"),
             ],
+            disabled=[{**first, "enabled": False}, account("empty", server.port, enabled=False, **tls)],
         )
 
 
 def _tls(directory: Path, chain: bytes, certificate: trustme.LeafCert) -> ssl.SSLContext:
     file = directory / "server.pem"
     file.write_bytes(chain + certificate.private_key_pem.bytes())
+    file.chmod(0o600)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(file)
     return context

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from spool.accounts import Accounts, AccountState, Left, Why
+from spool.accounts import Accounts, AccountState, Left, Login, Why
 from spool.envelope import Reason, Uidl
 from spool.ledger import Ledger
 from spool.opening import Spool
@@ -72,6 +72,8 @@ def _poll(spool: Spool) -> None:
         AccountState(
             name=ACCOUNT,
             last_success_at=now - timedelta(hours=1),
+            last_attempt_at=now,
+            login=Login(at=now - timedelta(hours=1), mechanism="PLAIN"),
             last_error="cannot connect",
             failures=1,
             next_poll_at=now + timedelta(hours=1),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,8 @@ Printed = Callable[[str], list[object]]
 PAGE = sections((REFERENCE / "json.md").read_text())
 # Their members are the states, or what an event has; the page says so.
 _BY_STATE, _FREE = "states", "fields"
+# Below the first of the places: a configuration for the same spool, whose accounts are not polled.
+RETIRED = "retired"
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
@@ -95,6 +97,9 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
     with sample_servers(much) as servers, take_stage(sample, Stage.VALIDATE):  # so that a stage has a process
         hasty, trap = {"final_dot_timeout": "1m"}, {"max_message_size": 10**7}
         configure(much, smtp_port=servers.smtp_port, accounts=servers.accounts, smtp=hasty, fetch=trap)
+        (much / RETIRED).mkdir()
+        same = {"directory": str(much / "spool")}
+        configure(much / RETIRED, smtp_port=servers.smtp_port, accounts=servers.disabled, spool=same)
         yield [much, nothing, lost]
     sample.close()
 
@@ -103,9 +108,9 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
 def printed(places: list[Path], capsys: pytest.CaptureFixture[str]) -> Printed:
     """All that a command prints with `--json`, about every message where it is about one."""
 
-    def ask(*arguments: str) -> list[object]:
+    def ask(*arguments: str, where: Sequence[Path] = places) -> list[object]:
         found: list[object] = []
-        for place in places:
+        for place in where:
             run_command(["--config", str(place / "pop3connector.toml"), *arguments, "--json"])
             text = capsys.readouterr().out
             # A message is in one of the spools: about the others nothing is printed.
@@ -119,6 +124,14 @@ def printed(places: list[Path], capsys: pytest.CaptureFixture[str]) -> Printed:
                 return ask(*command, "--all")
             case ["check"]:
                 return [*ask(*command), *ask(*command, "--connect")]
+            case ["accounts", "show"]:
+                return [told for name in NAMES for told in ask(*command, name)]
+            case ["accounts", "test"]:
+                return ask(*command, "--all")
+            case ["accounts", "retire"]:
+                return [
+                    told for name in (ACCOUNT, "empty") for told in ask(*command, name, where=[places[0] / RETIRED])
+                ]
             case ["probe"]:
                 return [told for name in NAMES for told in ask(*command, name)]
             case ["events"]:
