@@ -202,8 +202,8 @@ def _what_is_remembered(settings: Settings, name: str) -> Sequence[str]:
     if not had:
         return []
     return [
-        f"{had} messages are remembered as had of {name}: it is taken for the same maildrop; "
-        f"for another mailbox add an account of another name"
+        f"{had} messages are remembered as had of {name}: what its maildrop holds now is compared with them by "
+        f"content; another mailbox is better added under a name of its own"
     ]
 
 
@@ -220,7 +220,7 @@ def _what_is_left(settings: Settings, name: str) -> Sequence[str]:
     warnings = []
     if moving:
         warnings.append(
-            f"{moving} messages of it are not delivered yet, and those that are still staged would end in Badmail: "
+            f"{moving} messages of it are not delivered yet, and those that are still staged may end in Badmail: "
             f"`pop3connector accounts retire {name}` waits for them"
         )
     if state is not None and state.remote_messages:

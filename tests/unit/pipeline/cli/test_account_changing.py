@@ -196,7 +196,9 @@ def test_a_password_file_of_ours_gets_the_new_password_and_goes_when_nothing_nam
 def test_another_mailbox_under_a_name_that_has_a_past_is_warned_of(shell: Shell, spool: Spool) -> None:
     admit(spool, arrival())
     lines = shell.lines("accounts", "edit", "sales", "--username", "somebody")
-    assert lines[-1].startswith("warning  1 messages are remembered as had of sales: it is taken for the same maildrop")
+    assert lines[-1].startswith(
+        "warning  1 messages are remembered as had of sales: what its maildrop holds now is compared"
+    )
     assert len(shell.lines("accounts", "edit", "sales", "--interval", "1h")) == 1
 
 
