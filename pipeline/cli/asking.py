@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import getpass
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 
+from pipeline.cli.dialogue import dialogue
 from pipeline.cli.output import shown
 from stages.secret import Secret
+
+_GIVEN_UP = "given up: nothing was written"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,19 +29,17 @@ class Questions:
         """A line of text."""
         if not self.is_answered:
             return None
-        try:
+        with dialogue(given_up=_GIVEN_UP), suppress(EOFError):
             return input(shown(question)).strip() or None
-        except EOFError:
-            return None
+        return None
 
     def secret(self, question: str) -> Secret | None:
         """A password, not shown while it is typed."""
         if not self.is_answered:
             return None
-        try:
+        typed = ""
+        with dialogue(given_up=_GIVEN_UP), suppress(EOFError):
             typed = getpass.getpass(shown(question))
-        except EOFError:
-            return None
         return Secret(typed) if typed else None
 
     def confirms(self, question: str) -> bool:

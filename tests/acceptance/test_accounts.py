@@ -166,16 +166,23 @@ def test_a_dialogue_that_is_given_up_writes_nothing_and_leaves_the_terminal_as_i
     assert names(connector) == set()
 
 
-def test_a_password_is_not_shown_and_after_ctrl_c_the_terminal_shows_what_is_typed(tmp_path: Path) -> None:
+ADD = "accounts add sales --host h --username u --tls none --port 110 --auth auto --deliver-to a@corp.example"
+IMPORT = "accounts import mpoprc {0}/mpoprc --deliver-to a@corp.example"
+
+
+@pytest.mark.parametrize("command", [ADD, IMPORT], ids=["add", "import"])
+def test_a_password_is_not_shown_and_after_ctrl_c_the_terminal_shows_what_is_typed(
+    tmp_path: Path, command: str
+) -> None:
     """A shell that went on without echo would be the person's trouble: so the terminal outlives the command here."""
     connector = nothing_yet(tmp_path)
+    (tmp_path / "mpoprc").write_text("account sales\nhost pop.isp.example\nuser sales\n")
     shell = pexpect.spawn("/bin/sh", encoding="utf-8", timeout=30, cwd=str(ROOT), env={**os.environ, "PS1": "ready$ "})
-    command = " ".join([*connector.command("accounts", "add", "sales", "--host", "h", "--username", "u")])
-    shell.sendline(f"{command} --tls none --port 110 --auth auto --deliver-to a@corp.example")
-    shell.expect_exact("password: ")
+    shell.sendline(" ".join(connector.command(*command.format(tmp_path).split())))
+    shell.expect("[Pp]assword.*: $")
     assert shell.waitnoecho(timeout=10)
     shell.send(CTRL_C)
-    shell.expect_exact("given up: nothing was changed")
+    shell.expect_exact("given up: nothing was")
     shell.expect_exact("ready$ ")
     shell.sendline("stty -a; exit")
     shell.expect(pexpect.EOF)
@@ -323,3 +330,26 @@ def fill(place: Path) -> None:
                 pass
         except OSError:
             return
+
+
+def test_what_is_added_and_retired_beside_a_running_connector_is_noticed_by_it(tmp_path: Path) -> None:
+    """Without a restart, from the first question to the end of the migration."""
+    with mailbox() as server, serving(SmtpSink()) as sink:
+        connector = configure(tmp_path, smtp_port=sink.port, accounts=[])
+        password = tmp_path / "given"
+        password.write_text(f"{PASSWORD}\n")
+        password.chmod(0o600)
+        with running(connector.command("run")) as process:
+            added = connector.run(
+                *("accounts", "add", "sales", "--host", "127.0.0.1", "--port", str(server.port), "--tls", "none"),
+                *("--username", "sales", "--password-file", str(password), "--deliver-to", "sales@corp.example"),
+            )
+            assert (added.returncode, added.stderr) == (0, "")
+            wait_until(lambda: len(sink.accepted) == 2, "the added account is polled")
+            retired = connector.run("accounts", "retire", "sales")
+            assert (retired.returncode, retired.stderr) == (0, "")
+            wait_until(
+                lambda: "no enabled account" in connector.run("retrieve-now", "sales").stderr, "it is polled no more"
+            )
+            assert process.stop() == 0
+    assert accounts_of(connector)[0]["enabled"] is False
