@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
@@ -340,6 +341,7 @@ def test_what_is_added_and_retired_beside_a_running_connector_is_noticed_by_it(t
         password.write_text(f"{PASSWORD}\n")
         password.chmod(0o600)
         with running(connector.command("run")) as process:
+            wait_until(lambda: is_running(connector), "it runs by the configuration without accounts")
             added = connector.run(
                 *("accounts", "add", "sales", "--host", "127.0.0.1", "--port", str(server.port), "--tls", "none"),
                 *("--username", "sales", "--password-file", str(password), "--deliver-to", "sales@corp.example"),
@@ -348,8 +350,19 @@ def test_what_is_added_and_retired_beside_a_running_connector_is_noticed_by_it(t
             wait_until(lambda: len(sink.accepted) == 2, "the added account is polled")
             retired = connector.run("accounts", "retire", "sales")
             assert (retired.returncode, retired.stderr) == (0, "")
-            wait_until(
-                lambda: "no enabled account" in connector.run("retrieve-now", "sales").stderr, "it is polled no more"
-            )
+            wait_until(lambda: reloads(connector) == 2, "it is polled no more")
             assert process.stop() == 0
     assert accounts_of(connector)[0]["enabled"] is False
+
+
+def reloads(connector: Connector) -> int:
+    """How often what runs has taken over a changed configuration."""
+    return connector.run("events").stdout.count("ConfigurationReloaded run works by the changed configuration: ")
+
+
+def is_running(connector: Connector) -> bool:
+    """Whether there is a spool, and fetch works in it."""
+    done = connector.run("status", "--json")
+    return done.returncode == 0 and any(
+        stage["is_running"] for stage in json.loads(done.stdout)["stages"] if stage["stage"] == "fetch"
+    )
