@@ -7,6 +7,7 @@ truth.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -148,7 +149,10 @@ def leading_block(path: Path) -> Block:
         return parse_block(file.read(MAX_BLOCK_OCTETS)) or Block((), 0)
 
 
-def unlink_badmail(spool: Spool, queue_id: QueueId) -> None:
-    """Remove the file of a message that has left Badmail, after the commit that says so."""
-    if spool.disk.unlink(spool.layout.badmail_message(queue_id)):
-        spool.disk.sync_directory(spool.layout.badmail)
+def unlink_badmail(spool: Spool, queue_ids: Iterable[QueueId]) -> None:
+    """Remove the files of messages that have left Badmail, after the commit that says so."""
+    for queue_id in queue_ids:
+        # Somebody put a directory there: whoever looks at Badmail says so, and leaves it alone.
+        with contextlib.suppress(IsADirectoryError):
+            spool.disk.unlink(spool.layout.badmail_message(queue_id))
+    spool.disk.sync_directory(spool.layout.badmail)

@@ -3,7 +3,8 @@
 **Invariants:** the journal line is synced before the row is committed; a row is changed only where its message is still
 in Badmail; the recipients of a file that nobody knew count only where mail may be sent: its first lines may have been
 written by a sender.
-**Failures:** `OSError` and `SpoolFailed`; what was begun shows again at the next look.
+**Failures:** `Unreadable` where the disk cannot read the file, or it is gone while it is read; `OSError` and
+`SpoolFailed`; what was begun shows again at the next look.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ from spool.rows import find_message, move, reason_json, set_applied
 from spool.safe_text import safe_text
 from spool.segments import READ_OCTETS
 from spool.states import State, Trigger
+
+
+class Unreadable(Exception):
+    """A file of Badmail cannot be read: that one alone is left, and whoever looks says why."""
 
 
 class BadmailChanges:
@@ -71,8 +76,7 @@ class BadmailChanges:
 
     def read_again(self, queue_id: QueueId) -> None:
         """Take envelope, reason, length and hash from a file that was edited."""
-        found = leading_block(self._path(queue_id))
-        octets, sha256 = _digest(self._path(queue_id), found)
+        found, octets, sha256 = _read(self._path(queue_id))
         table = models.messages
         with self._spool.index.write() as connection:
             self._tenure.check(connection)
@@ -106,10 +110,12 @@ class BadmailChanges:
         """
         disk, queue_id = self._spool.disk, new_queue_id()
         renamed = self._path(queue_id)
-        disk.rename(path, renamed)
+        found, octets, sha256 = _read(path)
+        try:
+            disk.rename(path, renamed)
+        except FileNotFoundError as error:
+            raise Unreadable("it is gone") from error
         disk.sync_directory(renamed.parent)
-        found = leading_block(renamed)
-        octets, sha256 = _digest(renamed, found)
         filed = self._filed(found, queue_id, octets=octets, sha256=sha256)
         file_badmail(self._spool, filed, content=_content(renamed, found))
         event = BadmailFound(
@@ -158,16 +164,24 @@ def _parent(found: Block) -> QueueId | None:
         return None
 
 
-def _digest(path: Path, found: Block) -> tuple[int, bytes]:
+def _read(path: Path) -> tuple[Block, int, bytes]:
+    """The block of a file, and length and SHA-256 of the message behind it; raises Unreadable."""
     digester = Digester()
+    try:
+        found = leading_block(path)
+    except OSError as error:
+        raise Unreadable(f"it cannot be read: {error.strerror}") from error
     for piece in _content(path, found):
         digester.feed(piece)
     seen = digester.result()
-    return seen.octets, seen.sha256
+    return found, seen.octets, seen.sha256
 
 
 def _content(path: Path, found: Block) -> Iterator[bytes]:
-    with open_dropped(path) as file:
-        file.seek(found.end)
-        while piece := file.read(READ_OCTETS):
-            yield piece
+    try:
+        with open_dropped(path) as file:
+            file.seek(found.end)
+            while piece := file.read(READ_OCTETS):
+                yield piece
+    except OSError as error:
+        raise Unreadable(f"it cannot be read: {error.strerror}") from error

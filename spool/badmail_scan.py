@@ -22,10 +22,10 @@ from sqlalchemy import Connection, select
 
 from spool import models
 from spool.badmail import PARENT, leading_block
-from spool.badmail_changes import BadmailChanges
+from spool.badmail_changes import BadmailChanges, Unreadable
 from spool.dropped import LEASELESS_SETTLE_SECONDS, Dropped, Fit, Stamp, Unfit, Writers, inspect, list_dropped
 from spool.events import SpoolWarning, emit
-from spool.layout import MESSAGE_SUFFIX, Layout
+from spool.layout import MESSAGE_SUFFIX, Layout, message_id_of
 from spool.opening import Spool
 from spool.queue_id import QueueId
 from spool.safe_text import safe_text
@@ -154,7 +154,7 @@ class BadmailScan:
 
     def _has_live_kin(self, connection: Connection, file: Dropped) -> bool:
         """Whether a file without a row is on its way in: its parent is live, or its pickup claim is."""
-        queue_id = _queue_id(file.path.name)
+        queue_id = message_id_of(file.path)
         if queue_id is None:
             return False
         if self._spool.layout.pickup_claim(queue_id).exists():
@@ -167,7 +167,7 @@ class BadmailScan:
         return connection.execute(query).scalar() in LIVE
 
     def _discard(self, names: Sequence[str]) -> None:
-        ids = [queue_id for queue_id in map(_queue_id, names) if queue_id]
+        ids = [queue_id for queue_id in map(message_id_of, map(Path, names)) if queue_id]
         if ids:
             self._changes.discard(ids)
         for name in names:
@@ -186,14 +186,19 @@ class BadmailScan:
                     writers is Writers.UNKNOWN and waited >= LEASELESS_SETTLE_SECONDS
                 )
                 if stamp == look.stamp and is_quiet:
-                    self._change(name, look, path=path)
-                    del self._doubts[name]
+                    try:
+                        self._change(look, path=path)
+                        del self._doubts[name]
+                    except Unreadable as error:
+                        # What was removed meanwhile shows as missing at the next look.
+                        if path.exists():
+                            self._leave(path, look, why=str(error))
 
-    def _change(self, name: str, look: _Look, *, path: Path) -> None:
-        queue_id = _queue_id(name)
+    def _change(self, look: _Look, *, path: Path) -> None:
+        queue_id = message_id_of(path)
         if look.finding is Finding.EDITED and queue_id and look.stamp:
             self._changes.read_again(queue_id)
-            self._read[name] = look.stamp
+            self._read[path.name] = look.stamp
         elif look.finding is Finding.UNKNOWN:
             self._changes.enter(path)
         elif look.finding is Finding.LEFT_OVER:
@@ -215,7 +220,7 @@ def _known(connection: Connection, layout: Layout, *, files: Mapping[str, Droppe
     query = select(table.c.queue_id, table.c.state, table.c.changed_at, table.c.replay_id)
     rows = list(connection.execute(query.where(table.c.state == State.BADMAIL)))
     seen = {row.queue_id for row in rows}
-    others = [queue_id for queue_id in map(_queue_id, files) if queue_id and queue_id not in seen]
+    others = [queue_id for queue_id in map(message_id_of, map(Path, files)) if queue_id and queue_id not in seen]
     for start in range(0, len(others), _CHUNK):
         rows += connection.execute(query.where(table.c.queue_id.in_(others[start : start + _CHUNK])))
     return {
@@ -231,13 +236,6 @@ def _is_on_its_way(replay_id: str | None, layout: Layout) -> bool:
         return False
     child = QueueId(replay_id)
     return layout.pickup_message(child).exists() or layout.pickup_claim(child).exists()
-
-
-def _queue_id(name: str) -> QueueId | None:
-    try:
-        return QueueId(name.removesuffix(MESSAGE_SUFFIX))
-    except ValueError:
-        return None
 
 
 def _milliseconds(stamp: Stamp) -> int:

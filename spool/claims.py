@@ -6,103 +6,66 @@ each attempt:
     claim        commit
     dot          a line in the journal, write(2), before the final dot is sent
     note         the result, write(2), before the connection's next `dot`
-    settle       journal synced, Badmail files written, rows committed: in groups
+    settle       journal synced, wishes heeded, Badmail files written, rows committed: in groups
 
 **Invariants:** so a killed process leaves one attempt at most for each connection whose outcome is unknown; it is sent
 again and marked a possible duplicate, or held where the operator wants that. After another boot every claim without a
-result counts as unknown. A recipient that was accepted is never sent to again.
+result counts as unknown. A recipient that was accepted is never sent to again. The index's write lock is held from the
+look at the operator's wishes to the commit, so a wish that was noted for a claim is heeded or was too late.
 **Failures:** `SpoolFailed`; what was noted stays noted, and the next holder of the stage settles it.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import zip_longest
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select, true, update
 
 from spool import models
-from spool.badmail import write_badmail
+from spool.badmail import unlink_badmail, write_badmail
+from spool.ended import (
+    Claim,
+    Ended,
+    GivenBack,
+    Unreadable,
+    as_noted,
+    has_line,
+    heed,
+    leaves_for_badmail,
+    message_of,
+    too_late,
+)
 from spool.envelope import Reason
 from spool.errors import Damaged
-from spool.events import FoundDamaged, Held, PossibleDuplicate, emit
+from spool.events import Event, FoundDamaged, Held, PossibleDuplicate, StateChanged, emit
 from spool.files import newest_serial
-from spool.journal import Journal, Line, Outcome, lines_by_queue_id, read_journal
+from spool.journal import Journal, Outcome, lines_by_queue_id, read_journal
 from spool.layout import Stage
 from spool.locks import Tenure, boot_id
 from spool.models import from_ms, to_ms
 from spool.opening import Spool
-from spool.rows import Message, move, reason_json, select_messages, set_applied, to_message
+from spool.rows import move, reason_json, select_messages, set_applied, to_message
 from spool.settlement import (
-    Answer,
     Settlement,
     Verdict,
     accepted_apart,
     apply,
-    from_line,
     journal_entry,
-    may_have_it,
-    unknown_reason,
+    requeue,
 )
 from spool.staging import open_journal, spool_failures
 from spool.states import State, Trigger
-
-_ENDED_EARLY = "the process ended between the final dot and its reply"
-_STARTED_ANEW = "the machine was started anew, and what was noted last may be lost"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """A message in our hands for one attempt.
-
-    `breaks` is what the caller noted of sessions that broke in this message's transaction; `queued_clock` is the
-    route's open clock when it became ready, `attempt_clock` at its last attempt, None before the first (milliseconds).
-    """
-
-    message: Message
-    number: int
-    breaks: Mapping[str, int]
-    queued_clock: int
-    attempt_clock: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GivenBack:
-    """A claim that ended without a verdict on the message: the route failed, or its session broke.
-
-    `next_attempt_at` sends it behind whatever is due by then, None leaves its place as it was; `outcome_unknown` marks
-    a possible duplicate: the final dot was sent and the reply never came. `what` says in plain words what came instead
-    of a reply; `held` is the reason for which the message is set aside, None where it goes on.
-    """
-
-    claim: Claim
-    breaks: Mapping[str, int]
-    next_attempt_at: datetime | None = None
-    outcome_unknown: bool = False
-    what: str = "no reply was noted"
-    held: Reason | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unreadable:
-    """A claim whose bytes are not the ones that were admitted; `answers` are those it had when that was found."""
-
-    claim: Claim
-    what: str
-    answers: tuple[Answer, ...] = ()
-
-
-Ended = Settlement | GivenBack | Unreadable
+from spool.wishes import BY_THE_OPERATOR
 
 
 class Outbox:
     """The ready and deferred messages, for the process that holds the submit stage.
 
     `dot` and `note` only append to the journal and may be called from the event loop; all else is for the spool's
-    thread.
+    thread. A wish may send messages back to validate: ring it after the start, and where `settle` says so.
     """
 
     def __init__(self, spool: Spool, tenure: Tenure, *, holds_unknown: bool = False) -> None:
@@ -171,58 +134,66 @@ class Outbox:
             with self._noting:
                 self._noted[queue_id] = self.journal.note(outcome, queue_id, details=details)
 
-    def settle(self, ended: Sequence[Ended]) -> None:
-        """Settle claims for good, in one group; each `Settlement` was noted before."""
+    def wished(self, queue_ids: Collection[str]) -> set[str]:
+        """Those of these claimed messages about which the operator has decided meanwhile."""
+        with self._spool.index.read() as connection:
+            return set(_wishes(connection, queue_ids))
+
+    def settle(self, ended: Sequence[Ended]) -> bool:
+        """Settle claims for good, in one group; each `Settlement` was noted before. True: messages are staged again."""
         with spool_failures("settle"):
             self.journal.sync()
-            ended = [self._file(self._hold(one)) for one in ended]
-            if any(isinstance(one, Unreadable) or one.held or _leaves_for_badmail(one) for one in ended):
-                self.journal.sync()
             with self._spool.index.write() as connection:
                 self._tenure.check(connection)
-                for one in ended:
+                wishes = _wishes(connection, [message_of(one).queue_id for one in ended])
+                filed = [self._file(self._heed(one, wishes.get(message_of(one).queue_id))) for one in ended]
+                if any(has_line(one) for one in filed):
+                    self.journal.sync()
+                for one in filed:
                     self._apply(connection, one)
-                set_applied(connection, Stage.SUBMIT, number=self._applied_by(ended))
-        for one in ended:
-            self._noted.pop(_queue_id(one), None)
+                emit(connection, too_late(filed, wishes), now=self._spool.now())
+                set_applied(connection, Stage.SUBMIT, number=self._applied_by(filed))
+            discarded = [message_of(one).queue_id for one in filed if one.by_hand is Trigger.DISCARDED]
+            if discarded:
+                # The file of a move that was under way when an earlier process died.
+                unlink_badmail(self._spool, discarded)
+        for one in filed:
+            self._noted.pop(message_of(one).queue_id, None)
+        return any(one.by_hand is Trigger.REQUEUED for one in filed)
 
     def close(self) -> None:
         """Give the journal back."""
         self.journal.close()
 
-    def _hold(self, one: Ended) -> Ended:
-        """Decide to set a message aside whose outcome is unknown, where that is wanted."""
-        if isinstance(one, Unreadable) or not one.outcome_unknown or one.held or not self.holds_unknown:
-            return one
-        return replace(one, held=unknown_reason(one) if isinstance(one, Settlement) else may_have_it(one.what))
+    def _heed(self, one: Ended, wish: Outcome | None) -> Ended:
+        child = one.child if isinstance(one, Settlement) else None
+        has_child = child is not None and self._spool.layout.badmail_message(child).exists()
+        return heed(one, wish, has_child=has_child, holds_unknown=self.holds_unknown)
 
     def _file(self, one: Ended) -> Ended:
         """Write the Badmail file and the line of what leaves or is held; the answers are synced already."""
-        match one:
-            case Unreadable():
-                self.journal.note(Outcome.DAMAGED, one.claim.message.queue_id, details={"what": one.what})
-            case GivenBack():
-                self._note_held(one.claim.message, one.claim.number, held=one.held)
-            case Settlement():
-                filed = self._file_refused(one) if _leaves_for_badmail(one) else one
-                if isinstance(filed, Settlement):
-                    self._note_held(filed.message, filed.claim, held=filed.held)
-                return filed
+        if isinstance(one, Settlement) and leaves_for_badmail(one):
+            one = self._file_refused(one)
+        message, claim = message_of(one), one.claim if isinstance(one, Settlement) else one.claim.number
+        details: dict[str, object] = {"claim": claim, "sha256": message.sha256.hex()}
+        if one.by_hand is Trigger.DISCARDED:
+            self.journal.note(Outcome.DISCARDED, message.queue_id, details={**details, "reply": BY_THE_OPERATOR})
+        elif isinstance(one, Unreadable):
+            self.journal.note(Outcome.DAMAGED, message.queue_id, details={"what": one.what})
+        elif one.held:
+            details |= {"reply": str(one.held), "unknown": one.outcome_unknown}
+            self.journal.note(Outcome.HELD, message.queue_id, details=details)
         return one
 
-    def _note_held(self, message: Message, claim: int, *, held: Reason | None) -> None:
-        if held is not None:
-            details = {"claim": claim, "sha256": message.sha256.hex(), "reply": str(held), "unknown": True}
-            self.journal.note(Outcome.HELD, message.queue_id, details=details)
-
-    def _file_refused(self, one: Settlement) -> Ended:
+    def _file_refused(self, one: Settlement) -> Settlement | Unreadable:
         refused = one.having(Verdict.REFUSED)
         recipients = [answer.recipient for answer in refused]
         try:
             write_badmail(self._spool, one.message, reason=refused[0].reason, recipients=recipients, as_child=one.child)
         except Damaged as error:
             claim = Claim(message=one.message, number=one.claim, breaks={}, queued_clock=0, attempt_clock=None)
-            return self._file(Unreadable(claim=claim, what=error.what, answers=one.answers))
+            discarded = Trigger.DISCARDED if one.by_hand is Trigger.DISCARDED else None
+            return Unreadable(claim=claim, what=error.what, answers=one.answers, by_hand=discarded)
         details = {
             "recipients": recipients,
             "sha256": one.message.sha256.hex(),
@@ -237,63 +208,86 @@ class Outbox:
         match one:
             case Settlement():
                 apply(connection, one, now=now)
+            case GivenBack(by_hand=Trigger.DISCARDED) | Unreadable(by_hand=Trigger.DISCARDED):
+                self._leave(connection, one, trigger=Trigger.DISCARDED, values={}, now=now)
             case GivenBack(held=Reason() as reason):
-                self._set_aside(connection, one, reason=reason, now=now)
+                values: dict[str, object] = {
+                    "breaks": dict(one.breaks) or None,
+                    "next_attempt_at": None,
+                    "reason": reason_json(reason),
+                }
+                self._leave(connection, one, trigger=Trigger.HELD, values=values, now=now)
             case GivenBack():
                 self._give_back(connection, one, now=now)
-            case Unreadable():
-                self._set_damaged(connection, one, now=now)
+            case Unreadable(what=what):
+                values = {"reason": reason_json(Reason(stage="spool", text=what))}
+                self._leave(connection, one, trigger=Trigger.FOUND_DAMAGED, values=values, now=now)
 
-    def _set_damaged(self, connection: Connection, one: Unreadable, *, now: datetime) -> None:
+    def _leave(
+        self,
+        connection: Connection,
+        one: GivenBack | Unreadable,
+        *,
+        trigger: Trigger,
+        values: Mapping[str, object],
+        now: datetime,
+    ) -> None:
+        """Let a message leave the queue that no reply decided about."""
         message = one.claim.message
-        values: dict[str, object] = {
-            "claim_epoch": None,
-            "reason": reason_json(Reason(stage="spool", text=one.what)),
-        }
-        if one.answers:
-            values |= accepted_apart(message, one.answers, now=now)
-        trigger = Trigger.FOUND_DAMAGED
-        if move(connection, message.queue_id, state=message.state, trigger=trigger, now=now, values=values):
-            event = FoundDamaged(queue_id=message.queue_id, account=message.account, what=one.what)
-            emit(connection, [event], now=now)
-
-    def _set_aside(self, connection: Connection, one: GivenBack, *, reason: Reason, now: datetime) -> None:
-        message = one.claim.message
-        values = {
-            "claim_epoch": None,
-            "breaks": dict(one.breaks) or None,
-            "next_attempt_at": None,
-            "reason": reason_json(reason),
-            "possible_duplicate": True,
-        }
+        was, account = message.state, message.account
+        known: dict[str, object] = {"claim_epoch": None, "wish": None}
+        match one:
+            case GivenBack():
+                known["possible_duplicate"] = _possible_duplicate(one)
+            case Unreadable(answers=answers) if answers:
+                known |= accepted_apart(message, answers, now=now)
         is_ours = models.messages.c.claim == one.claim.number
-        trigger = Trigger.HELD
-        if move(
-            connection, message.queue_id, state=message.state, trigger=trigger, now=now, values=values, where=[is_ours]
-        ):
-            held = Held(queue_id=message.queue_id, account=message.account, reason=str(reason))
-            emit(connection, [held], now=now)
+        following = move(
+            connection,
+            message.queue_id,
+            state=was,
+            trigger=trigger,
+            now=now,
+            values={**known, **values},
+            where=[is_ours],
+        )
+        if following is None:
+            return
+        event: Event = StateChanged(queue_id=message.queue_id, account=account, trigger=trigger, was=was, now=following)
+        match one:
+            case Unreadable(what=what) if trigger is Trigger.FOUND_DAMAGED:
+                event = FoundDamaged(queue_id=message.queue_id, account=account, what=what)
+            case GivenBack(held=Reason() as reason, outcome_unknown=True) if trigger is Trigger.HELD:
+                event = Held(queue_id=message.queue_id, account=account, reason=str(reason))
+        emit(connection, [event], now=now)
 
     def _give_back(self, connection: Connection, one: GivenBack, *, now: datetime) -> None:
         table = models.messages
         message = one.claim.message
+        is_anew = one.by_hand is Trigger.REQUEUED
         due = one.next_attempt_at or message.next_attempt_at
         changed = connection.execute(
             update(table)
             .where(table.c.queue_id == message.queue_id, table.c.claim == one.claim.number)
             .values(
                 claim_epoch=None,
-                breaks=dict(one.breaks) or None,
-                next_attempt_at=to_ms(due) if due else None,
-                possible_duplicate=true() if one.outcome_unknown else table.c.possible_duplicate,
+                wish=None,
+                breaks=None if is_anew else dict(one.breaks) or None,
+                next_attempt_at=to_ms(due) if due and not is_anew else None,
+                possible_duplicate=_possible_duplicate(one),
             )
         )
-        if changed.rowcount and one.outcome_unknown:
+        if not changed.rowcount:
+            return
+        # A ready one is tried anew by being due.
+        if is_anew and message.state is State.DEFERRED:
+            emit(connection, requeue(connection, message, was=State.DEFERRED, now=now), now=now)
+        if one.outcome_unknown:
             emit(connection, [PossibleDuplicate(queue_id=message.queue_id, account=message.account)], now=now)
 
     def _applied_by(self, ended: Sequence[Ended]) -> int:
         """The highest line below which none waits for its rows."""
-        settled = {_queue_id(one) for one in ended}
+        settled = {message_of(one).queue_id for one in ended}
         with self._noting:
             waiting = [number for queue_id, number in self._noted.items() if queue_id not in settled]
             return min(waiting) - 1 if waiting else self.journal.last
@@ -323,30 +317,16 @@ class Outbox:
         for row in rows:
             claim = self._claim(row, number=row.claim)
             ours = [line for line in lines.get(row.queue_id, ()) if line.details.get("claim") == row.claim]
-            ended.append(_as_noted(claim, ours, is_of_this_boot=row.claim_boot == boot_id()))
+            ended.append(as_noted(claim, ours, is_of_this_boot=row.claim_boot == boot_id()))
         self.settle(ended)
 
 
-def _as_noted(claim: Claim, lines: Sequence[Line], *, is_of_this_boot: bool) -> Settlement | GivenBack:
-    """How a claim ended whose process is gone, by the lines about it."""
-    # It was synced before the row could say so, and a rebuild would go by it: whatever is configured now, it holds.
-    holding = next((line for line in lines if line.outcome is Outcome.HELD), None)
-    held = Reason.parse(str(holding.details["reply"])) if holding else None
-    result = next((line for line in lines if line.outcome not in (Outcome.DOT, Outcome.HELD)), None)
-    if result is not None:
-        return replace(from_line(claim.message, result), held=held)
-    return GivenBack(
-        claim=claim,
-        breaks=claim.breaks,
-        outcome_unknown=bool(lines) or not is_of_this_boot,
-        what=_ENDED_EARLY if lines else _STARTED_ANEW,
-        held=held,
-    )
+def _wishes(connection: Connection, queue_ids: Collection[str]) -> dict[str, Outcome]:
+    """What the operator wants of these messages when their claims end."""
+    table = models.messages
+    query = select(table.c.queue_id, table.c.wish).where(table.c.queue_id.in_(queue_ids), table.c.wish.is_not(None))
+    return {row.queue_id: Outcome(row.wish) for row in connection.execute(query)}
 
 
-def _leaves_for_badmail(one: Ended) -> bool:
-    return isinstance(one, Settlement) and bool(one.having(Verdict.REFUSED))
-
-
-def _queue_id(one: Ended) -> str:
-    return one.message.queue_id if isinstance(one, Settlement) else one.claim.message.queue_id
+def _possible_duplicate(one: GivenBack) -> ColumnElement[bool]:
+    return true() if one.outcome_unknown else models.messages.c.possible_duplicate

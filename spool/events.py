@@ -131,6 +131,22 @@ class StateChanged(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WishNoted(Event):
+    """The operator decided about a message that submit has in hand: it takes effect when the attempt ends."""
+
+    says: ClassVar[str] = "noted for the end of the attempt under way: {wish}"
+    wish: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WishCameTooLate(Event):
+    """What the operator wanted of a message came too late: the relay has accepted or refused it, or it is damaged."""
+
+    says: ClassVar[str] = "{wish}: came too late, the attempt under way had ended otherwise"
+    wish: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FoundDamaged(Event):
     """The bytes of a message are missing or wrong; it waits for the operator. The provider's copy may be gone.
 

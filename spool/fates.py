@@ -2,8 +2,8 @@
 
 **Invariants:** pure; a message that the journals do not call finished goes on, so that a lost line means mail sent
 twice, never mail lost; a recipient that was accepted is never among those that go on; a recipient that was refused goes
-on unless the Badmail message that took it over is known. Lines of different journals have no common order: a release
-ends the holds of claims up to the one that it names.
+on unless the Badmail message that took it over is known. Lines of different journals have no common order: the
+operator's stand in one, so his last word is known, and it ends the holds of submit by the claim that it names.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from spool.models import from_ms
 from spool.queue_id import QueueId
 from spool.settlement import Verdict, accepted_json, answers_of
 from spool.states import State
+from spool.wishes import Word, operators_word
 
 _ANSWERED = frozenset({Outcome.SUBMITTED, Outcome.RESULT, Outcome.MOVED})
-_GOES_ON = frozenset({Outcome.RELEASED, Outcome.REQUEUED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,16 +72,37 @@ def _decide(
     # The replay was made durable before this line, and the Badmail file goes after it: one of the two must be there.
     if replayed and (not is_in_badmail or is_known(_child(replayed) or "")):
         return State.REPLAYED, replayed
-    if Outcome.DISCARDED in last:
-        return State.DISCARDED, last[Outcome.DISCARDED]
+    word, said = _last_word(lines)
+    discarded = next((line for line in reversed(lines) if _ends(line)), None)
+    if discarded is None and word and word.outcome is Outcome.DISCARDED:
+        discarded = said
+    if discarded:
+        return State.DISCARDED, discarded
     if is_in_badmail:
         return State.BADMAIL, badmail
     if badmail:
         return State.DISCARDED, badmail
-    held = max((line for line in lines if line.outcome is Outcome.HELD), key=_claim, default=None)
-    if held and _claim(held) > max((_claim(line) for line in lines if line.outcome in _GOES_ON), default=-1):
+    by_submit = (line for line in lines if line.outcome is Outcome.HELD and operators_word(line) is None)
+    held = max(by_submit, key=_claim, default=None)
+    if held and (word is None or _claim(held) > word.ended_claim):
         return State.HELD, held
+    if word and word.outcome is Outcome.HELD:
+        return State.HELD, said
     return State.STAGED, None
+
+
+def _last_word(lines: Sequence[Line]) -> tuple[Word | None, Line | None]:
+    """What the operator said last, and where it stands."""
+    for line in reversed(lines):
+        if word := operators_word(line):
+            return word, line
+    return None, None
+
+
+def _ends(line: Line) -> bool:
+    """Whether a line says that the message was discarded, not only that somebody wished it."""
+    word = operators_word(line)
+    return line.outcome is Outcome.DISCARDED and not (word and word.is_wish)
 
 
 def _left(line: Line, is_known: Callable[[str], bool]) -> tuple[str, ...]:

@@ -200,11 +200,15 @@ def encoded_name(name: str) -> str:
 
 
 def queue_id_of(path: Path) -> QueueId | None:
-    """The queue id that a Badmail, Pickup or large file carries in its name; None for any other name."""
-    name = path.name
-    if not name.endswith(MESSAGE_SUFFIX):
+    """The queue id that a large file carries behind its stage, or a file of Pickup as its name; None for others."""
+    return message_id_of(path.with_name(path.name.rpartition("-")[2]))
+
+
+def message_id_of(path: Path) -> QueueId | None:
+    """The queue id that is the whole name of a Badmail file; None for what has any other name."""
+    if not path.name.endswith(MESSAGE_SUFFIX):
         return None
     try:
-        return QueueId(name.removesuffix(MESSAGE_SUFFIX).rpartition("-")[2])
+        return QueueId(path.name.removesuffix(MESSAGE_SUFFIX))
     except ValueError:
         return None

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from spool import models
 from spool.admission import Admission
-from spool.badmail import BadmailFile, enter_badmail, file_badmail, read_badmail
+from spool.badmail import BadmailFile, enter_badmail, file_badmail, read_badmail, unlink_badmail
 from spool.dropped import Dropped, Stamp, is_being_written, stamp_of
 from spool.envelope import Arrival
 from spool.errors import NotFound
@@ -203,10 +203,8 @@ class Inbox:
             for queue_id in done:
                 disk.unlink(layout.pickup_claim(queue_id))
             replayed = [parent for parent in done.values() if parent]
-            for parent in replayed:
-                disk.unlink(layout.badmail_message(parent))
             if replayed:
-                disk.sync_directory(layout.badmail)
+                unlink_badmail(self._spool, replayed)
 
 
 def put_into_pickup(spool: Spool, content: Iterable[bytes]) -> Path:

@@ -39,7 +39,8 @@ from spool.queue_id import QueueId, new_queue_id
 from spool.rows import Message, find_message, select_messages, to_message
 from spool.segments import open_regular
 from spool.staging import spool_failures
-from spool.states import State, Trigger, next_state
+from spool.states import State
+from spool.wishes import not_in_badmail, standing_of
 
 _PATIENCE_SECONDS = 60
 _INJECTED = tuple(name.lower().encode("ascii") for name in (f"{SENDER}:", f"{RECEIVER}:", f"{CREATED_BY}:", PREFIX))
@@ -65,7 +66,17 @@ def begin_replay(
                 .where(models.messages.c.queue_id == queue_id)
                 .values(replay_id=child, replay=envelope)
             )
-        _write(spool, message, child=child, envelope=envelope)
+        try:
+            _write(spool, message, child=child, envelope=envelope)
+        except Damaged:
+            # Its file went, or a sector did, since it was looked at: nothing is on its way.
+            with spool.index.write() as connection:
+                connection.execute(
+                    update(models.messages)
+                    .where(models.messages.c.queue_id == queue_id, models.messages.c.replay_id == child)
+                    .values(replay_id=None, replay=None)
+                )
+            raise
     return child
 
 
@@ -78,26 +89,35 @@ def finish_replays(spool: Spool) -> int:
         return 0
     try:
         with hold(spool.layout, COMMANDS), spool_failures("replay"):
-            lost = _lost(spool)
-            for message, child in lost:
-                _write(spool, message, child=child, envelope=message.replay or {})
-            return len(lost)
+            return sum(_is_written(spool, message, child=child) for message, child in _lost(spool))
     except StageHeld:
         return 0
 
 
+def _is_written(spool: Spool, message: Message, *, child: QueueId) -> bool:
+    """Write the file of a replay; not where the Badmail file is none any more, which the scan of Badmail tells of."""
+    try:
+        _write(spool, message, child=child, envelope=message.replay or {})
+    except Damaged:
+        return False
+    return True
+
+
 def _check(message: Message) -> None:
-    if message.replay_id:
-        raise ForbiddenTransition(f"message {message.queue_id} was replayed before, as {message.replay_id}")
-    next_state(message.state, Trigger.REPLAYED)
+    why = not_in_badmail(standing_of(message))
+    if why:
+        raise ForbiddenTransition(f"message {message.queue_id} {why}")
 
 
 def _require_message(spool: Spool, message: Message, *, filed: Block) -> None:
     """Refuse a file that was cut: in its own block, or with nothing behind it. What was edited is a message."""
     path = spool.layout.badmail_message(message.queue_id)
-    with open_regular(path) as file:
-        top = file.read(len(PREFIX)).lower()
-        octets = file.seek(0, os.SEEK_END)
+    try:
+        with open_regular(path) as file:
+            top = file.read(len(PREFIX)).lower()
+            octets = file.seek(0, os.SEEK_END)
+    except OSError as error:
+        raise Damaged(message.queue_id, f"its file in Badmail cannot be read: {error.strerror}") from error
     if octets <= filed.end:
         raise ForbiddenTransition(f"Badmail/{path.name} holds no message any more: restore the file, or remove it")
     if not filed.fields and top.startswith(_INJECTED):
@@ -111,6 +131,8 @@ def _block(spool: Spool, message: Message) -> Block:
         return leading_block(spool.layout.badmail_message(message.queue_id))
     except FileNotFoundError as error:
         raise Damaged(message.queue_id, "its file in Badmail is missing") from error
+    except OSError as error:
+        raise Damaged(message.queue_id, f"its file in Badmail cannot be read: {error.strerror}") from error
 
 
 def _envelope(

@@ -20,9 +20,10 @@ from sqlalchemy import Connection, Table, delete, insert, update
 
 from spool import models
 from spool.admission import ledger_row
-from spool.badmail import BadmailFile, leading_block, read_badmail
+from spool.badmail import leading_block, read_badmail
 from spool.content import badmail_pieces
 from spool.envelope import Reason
+from spool.errors import Damaged
 from spool.events import Event, FoundDamaged, IndexRebuilt, PossibleDuplicate, RecordUnreadable, StateChanged, emit
 from spool.fates import Fate
 from spool.journal import Line, Outcome, read_journal
@@ -123,12 +124,10 @@ def dead_copies(survey: Survey) -> set[QueueId]:
 def _rows(spool: Spool, survey: Survey, *, fates: Mapping[QueueId, Fate]) -> Iterator[dict[str, object]]:
     for queue_id, fate in fates.items():
         one = survey.messages.get(queue_id)
-        file = read_badmail(spool, queue_id) if queue_id in survey.badmail else None
-        if file is not None and file.origin.queue_id == queue_id:
-            row = _row_of_file(spool, file, found=one)
-        elif one is not None:
+        row = _row_of_file(spool, queue_id, found=one) if queue_id in survey.badmail else None
+        if row is None and one is not None:
             row = _row_of_record(spool, one, fate=fate)
-        else:
+        if row is None:
             # A file in Badmail that is not ours: pickup enters it under a queue id of its own.
             continue
         at = {"changed_at": fate.line.at} if fate.line and fate.state.is_final else {}
@@ -163,13 +162,19 @@ def _row_of_record(spool: Spool, one: Found, *, fate: Fate) -> dict[str, object]
     return row | {"reason": reason, "recipients": list(fate.recipients if fate.attempts else one.arrival.recipients)}
 
 
-def _row_of_file(spool: Spool, file: BadmailFile, *, found: Found | None) -> dict[str, object]:
-    """The row of a message in Badmail, where the file is the truth."""
-    origin = file.origin
+def _row_of_file(spool: Spool, queue_id: QueueId, *, found: Found | None) -> dict[str, object] | None:
+    """The row of a message in Badmail, where the file is the truth; None where it is not ours, or cannot be read."""
     octets, sha256 = 0, hashlib.sha256()
-    for piece in badmail_pieces(spool, origin.queue_id, start=file.end):
-        octets += len(piece)
-        sha256.update(piece)
+    try:
+        file = read_badmail(spool, queue_id)
+        if file is None or file.origin.queue_id != queue_id:
+            return None
+        for piece in badmail_pieces(spool, queue_id, start=file.end):
+            octets += len(piece)
+            sha256.update(piece)
+    except (OSError, Damaged):
+        return None
+    origin = file.origin
     known = {
         "account": origin.account,
         "uidl": origin.uidl.encoded,

@@ -18,6 +18,7 @@ from spool import models
 from spool.envelope import Arrival, Needs, Place, Reason, Uidl
 from spool.errors import NotFound
 from spool.events import Replayed, emit
+from spool.journal import Outcome
 from spool.layout import Layout, Stage
 from spool.models import from_ms, to_ms
 from spool.queue_id import QueueId
@@ -38,7 +39,8 @@ class Stored:
 class Message:
     """A row of the index.
 
-    `stored` is None once the spool does not hold the bytes: submitted and collected, or a file of Badmail.
+    `stored` is None once the spool does not hold the bytes: submitted and collected, or a file of Badmail. `wish` is
+    what the operator wants done when the claim ends.
     """
 
     queue_id: QueueId
@@ -65,6 +67,11 @@ class Message:
     replay_id: QueueId | None
     replay: Mapping[str, object] | None
     stored: Stored | None
+    wish: Outcome | None = None
+
+
+# What goes back to validate begins anew; it keeps its envelope and the count of its attempts.
+ANEW: Mapping[str, object] = {"reason": None, "next_attempt_at": None, "breaks": None}
 
 
 def message_row(arrival: Arrival, *, place: Place, segment: int, now: datetime) -> dict[str, object]:
@@ -220,6 +227,7 @@ def to_message(row: Row[tuple[object, ...]], layout: Layout) -> Message:
         replay_id=QueueId(row.replay_id) if row.replay_id else None,
         replay=row.replay,
         stored=to_stored(row, layout),
+        wish=Outcome(row.wish) if row.wish else None,
     )
 
 

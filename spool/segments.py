@@ -14,7 +14,9 @@ then message.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -175,8 +177,12 @@ def read_block(path: Path, place: Place) -> bytes:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a file of the spool for reading, never through a link; raises OSError."""
-    return open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+    """Open a file for reading, never through a link, and never waiting for a FIFO's writer; raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "is not a regular file", str(path))
+    return open(fd, "rb")
 
 
 def read_nonce(path: Path) -> bytes | None:

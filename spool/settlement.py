@@ -16,13 +16,13 @@ from sqlalchemy import Connection, insert
 
 from spool import models
 from spool.envelope import Reason
-from spool.events import Divided, Event, Held, PossibleDuplicate, Postponed, Refused, Submitted, emit
+from spool.events import Divided, Event, Held, PossibleDuplicate, Postponed, Refused, StateChanged, Submitted, emit
 from spool.journal import Line, Outcome
 from spool.message_file import timestamp
 from spool.models import from_ms, to_ms
 from spool.queue_id import QueueId, new_queue_id
-from spool.rows import Message, badmail_row, move, reason_json
-from spool.states import Trigger
+from spool.rows import ANEW, Message, badmail_row, move, reason_json
+from spool.states import State, Trigger, next_state
 
 
 class Verdict(enum.StrEnum):
@@ -48,8 +48,9 @@ class Settlement:
 
     `next_attempt_at` says when postponed recipients are due; `attempt_clock` is the route's open clock at the attempt,
     in milliseconds; `has_expired` says that refused means "given up"; `outcome_unknown` says that some of the postponed
-    may have been accepted, and marks a possible duplicate; `held` is then the reason for which all postponed ones are
-    set aside, None where they go on. `child` is the queue id of the refused recipients where others go on.
+    may have been accepted, and marks a possible duplicate; `held` is the reason for which all postponed ones are set
+    aside, None where they go on. `child` is the queue id of the refused recipients where others go on. `by_hand` is
+    what the operator's wish makes of it: REQUEUED or DISCARDED.
     """
 
     message: Message
@@ -61,6 +62,7 @@ class Settlement:
     outcome_unknown: bool = False
     held: Reason | None = None
     child: QueueId | None = None
+    by_hand: Trigger | None = None
 
     def having(self, verdict: Verdict) -> tuple[Answer, ...]:
         """The answers of one kind."""
@@ -154,20 +156,13 @@ def answers_of(line: Line) -> tuple[Answer, ...]:
 def apply(connection: Connection, settled: Settlement, *, now: datetime) -> None:
     """Write a settlement into the rows, compare-and-set; what is no longer as it was claimed stays as it is."""
     message = settled.message
-    accepted, refused = settled.having(Verdict.ACCEPTED), settled.having(Verdict.REFUSED)
-    rest = settled.having(Verdict.POSTPONED)
-    whole_refused = refused if len(refused) == len(settled.answers) else ()
-    if rest and settled.held:
-        trigger, why = Trigger.HELD, settled.held
-    elif rest:
-        trigger, why = Trigger.POSTPONED, rest[0].reason
-    elif whole_refused:
-        trigger, why = (Trigger.EXPIRED if settled.has_expired else Trigger.REFUSED), refused[0].reason
-    else:
-        trigger, why = Trigger.ACCEPTED, accepted[0].reason
+    accepted = settled.having(Verdict.ACCEPTED)
+    trigger, left = _what_happens(settled)
+    why = settled.held if trigger is Trigger.HELD and settled.held else (left or accepted)[0].reason
     values = {
         "claim_epoch": None,
-        "recipients": [answer.recipient for answer in (whole_refused or rest)],
+        "wish": None,
+        "recipients": [answer.recipient for answer in left],
         "accepted": [*message.accepted, *(accepted_json(answer, now) for answer in accepted)],
         "reason": reason_json(why),
         "attempts": message.attempts + 1,
@@ -183,11 +178,35 @@ def apply(connection: Connection, settled: Settlement, *, now: datetime) -> None
     ):
         return
     events: list[Event] = [_event(settled, trigger, why=why)]
-    if settled.outcome_unknown and not settled.held:
+    if settled.outcome_unknown and trigger is Trigger.POSTPONED:
         events.append(PossibleDuplicate(queue_id=message.queue_id, account=message.account))
     if settled.child:
         events += _enter_child(connection, settled, now=now)
+    if settled.by_hand is Trigger.REQUEUED:
+        events += requeue(connection, message, was=State.DEFERRED, now=now)
     emit(connection, events, now=now)
+
+
+def requeue(connection: Connection, message: Message, *, was: State, now: datetime) -> list[Event]:
+    """Send a message back to validate at the end of its claim; answers the events that tell of it."""
+    trigger = Trigger.REQUEUED
+    following = move(connection, message.queue_id, state=was, trigger=trigger, now=now, values=ANEW)
+    if following is None:
+        return []
+    return [StateChanged(queue_id=message.queue_id, account=message.account, trigger=trigger, was=was, now=following)]
+
+
+def _what_happens(settled: Settlement) -> tuple[Trigger, tuple[Answer, ...]]:
+    """What the answers are for the message, and those of the recipients that it still has after them."""
+    refused, rest = settled.having(Verdict.REFUSED), settled.having(Verdict.POSTPONED)
+    left = rest if settled.child else tuple(one for one in settled.answers if one.verdict is not Verdict.ACCEPTED)
+    if not left:
+        return Trigger.ACCEPTED, ()
+    if settled.by_hand is Trigger.DISCARDED:
+        return Trigger.DISCARDED, left
+    if rest:
+        return (Trigger.HELD if settled.held else Trigger.POSTPONED), rest
+    return (Trigger.EXPIRED if settled.has_expired else Trigger.REFUSED), refused
 
 
 def _event(settled: Settlement, trigger: Trigger, *, why: Reason) -> Event:
@@ -195,8 +214,11 @@ def _event(settled: Settlement, trigger: Trigger, *, why: Reason) -> Event:
     queue_id, account = message.queue_id, message.account
     if trigger is Trigger.ACCEPTED:
         return Submitted(queue_id=queue_id, account=account, reply=str(why))
-    if trigger is Trigger.HELD:
+    if trigger is Trigger.HELD and settled.outcome_unknown:
         return Held(queue_id=queue_id, account=account, reason=str(why))
+    if trigger in (Trigger.HELD, Trigger.DISCARDED):
+        following = next_state(message.state, trigger)
+        return StateChanged(queue_id=queue_id, account=account, trigger=trigger, was=message.state, now=following)
     if trigger is Trigger.POSTPONED:
         due = timestamp(settled.next_attempt_at) if settled.next_attempt_at else "now"
         return Postponed(queue_id=queue_id, account=account, reason=str(why), next_attempt_at=due)

@@ -207,7 +207,11 @@ def unfinished_moves(spool: Spool, *states: State) -> Iterator[tuple[Message, Re
         with spool.index.read() as connection:
             found = [to_message(row, spool.layout) for row in connection.execute(query)]
         for message in found:
-            file = read_badmail(spool, message.queue_id)
+            try:
+                file = read_badmail(spool, message.queue_id)
+            except OSError:
+                # No file of ours: somebody put a link there, or a directory.
+                continue
             if file is not None:
                 yield _as_filed(message, sender=file.sender, recipients=file.recipients), file.reason
 

@@ -22,7 +22,7 @@ class State(enum.StrEnum):
     DEFERRED = "deferred"
     """The relay said "later"; waits for its next attempt."""
     HELD = "held"
-    """Set aside until the operator releases it: the relay may have it."""
+    """Set aside until the operator releases it: by him, or because the relay may have it."""
     DAMAGED = "damaged"
     """Its bytes are missing or wrong; waits for the operator."""
     BADMAIL = "badmail"

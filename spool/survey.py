@@ -7,6 +7,7 @@ for it; what is no record is told of, never taken for one. Message bytes are not
 
 from __future__ import annotations
 
+import stat
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from pathlib import Path
 from spool.admission import BATCH_MESSAGES
 from spool.envelope import Arrival, Digest, Place
 from spool.journal import Line, Outcome, damaged_lines, read_journal
-from spool.layout import PARTIAL_SUFFIX, Layout, Stage, queue_id_of
+from spool.layout import PARTIAL_SUFFIX, Layout, Stage, message_id_of, queue_id_of
 from spool.message_file import (
     MAX_BLOCK_OCTETS,
     Block,
@@ -99,7 +100,7 @@ def survey(layout: Layout, tell: Tell = nobody) -> Survey:
     done = 0
     for owner in OWNERS:
         _read_journal(found, layout.journal(owner))
-    found.badmail = {known for path in layout.badmail.iterdir() if (known := queue_id_of(path))}
+    _list_badmail(found, layout)
     for serial, stage, path in _segment_files(found, layout):
         for end in _read_segment(found, path, serial=serial, stage=stage):
             tell(Step(what="octets", done=done + end, of=of))
@@ -112,6 +113,14 @@ def survey(layout: Layout, tell: Tell = nobody) -> Survey:
             tell(Step(what="octets", done=done, of=of))
     found.highest_serial = next(serials) - 1
     return found
+
+
+def _list_badmail(found: Survey, layout: Layout) -> None:
+    for path in layout.badmail.iterdir():
+        if known := message_id_of(path):
+            found.badmail.add(known)
+            if not stat.S_ISREG(path.lstat().st_mode):
+                found.problems.append(f"Badmail/{path.name} is not a regular file: put the message there")
 
 
 def _read_journal(found: Survey, path: Path) -> None:

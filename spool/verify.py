@@ -8,6 +8,7 @@ Badmail file of a live message too.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,11 +16,11 @@ from sqlalchemy import func, select
 
 from spool import models
 from spool.badmail import read_badmail
-from spool.content import pieces
+from spool.content import badmail_pieces, pieces
 from spool.errors import Damaged, IndexLost, NotFound, SpoolFailed
 from spool.files import SegmentRow, segment_path, segment_rows
 from spool.journal import damaged_lines
-from spool.layout import PARTIAL_SUFFIX, queue_id_of
+from spool.layout import PARTIAL_SUFFIX, message_id_of, queue_id_of
 from spool.opening import OWNERS, Spool, require_current_index
 from spool.queue_id import QueueId
 from spool.rows import Message, Stored, find_message, select_messages, to_message
@@ -32,11 +33,15 @@ _PAGE = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What was found: `ok` where there are no problems, `checked` messages in spool and Badmail, a line a problem."""
+    """What was found: `ok` where there are no problems, `checked` messages in spool and Badmail, a line a problem.
+
+    A remark is no problem: files in Badmail may be edited, but what was cut looks the same.
+    """
 
     ok: bool
     checked: int
     problems: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def verify(spool: Spool, tell: Tell = nobody) -> Verification:
@@ -51,13 +56,18 @@ def verify(spool: Spool, tell: Tell = nobody) -> Verification:
     seen = dict.fromkeys(_look(spool))
     again = set(_look(spool)) if seen else set()
     problems = [problem for problem in seen if problem in again]
-    checked, of = 0, _count(spool)
+    checked, of, remarks = 0, _count(spool), list[str]()
     for message in _messages(spool):
         checked += 1
         tell(Step(what="messages", done=checked, of=max(of, checked)))
         if message.state in LIVE and message.stored:
             problems += _examine(spool, message.stored)
-    return Verification(ok=not problems, checked=checked, problems=tuple(problems))
+        elif message.state is State.BADMAIL:
+            try:
+                remarks += _remark(spool, message.queue_id)
+            except (OSError, Damaged):
+                problems += _unreadable(spool, message.queue_id)
+    return Verification(ok=not problems, checked=checked, problems=tuple(problems), remarks=tuple(remarks))
 
 
 def _look(spool: Spool) -> Iterator[str]:
@@ -142,7 +152,7 @@ def _places(spool: Spool) -> Iterator[str]:
 
 
 def _badmail(spool: Spool) -> Iterator[str]:
-    files = {known for path in spool.layout.badmail.iterdir() if (known := queue_id_of(path))}
+    files = {known for path in spool.layout.badmail.iterdir() if (known := message_id_of(path))}
     table = models.messages
     with spool.index.read() as connection:
         refused = set(connection.execute(select(table.c.queue_id).where(table.c.state == State.BADMAIL)).scalars())
@@ -160,8 +170,37 @@ def _has_living_kin(spool: Spool, queue_id: QueueId) -> bool:
     """True of a file that is just being moved in, by the owner of its parent or of its claim."""
     if spool.layout.pickup_claim(queue_id).exists():
         return True
-    file = read_badmail(spool, queue_id)
+    try:
+        file = read_badmail(spool, queue_id)
+    except OSError:
+        return False
     return file is not None and file.parent is not None and _state(spool, file.parent) in LIVE
+
+
+def _remark(spool: Spool, queue_id: QueueId) -> list[str]:
+    """Compare a Badmail file with what it says of itself; raises OSError, Damaged."""
+    name = spool.layout.badmail_message(queue_id).name
+    file = read_badmail(spool, queue_id)
+    octets, sha256 = 0, hashlib.sha256()
+    for piece in badmail_pieces(spool, queue_id, start=file.end if file else 0):
+        octets += len(piece)
+        sha256.update(piece)
+    if file is None:
+        return [f"Badmail/{name}: it does not begin with our block any more"]
+    if sha256.digest() == file.sha256:
+        return []
+    return [f"Badmail/{name}: its message was edited or cut: it has {octets} octets, {file.octets} were refused"]
+
+
+def _unreadable(spool: Spool, queue_id: QueueId) -> list[str]:
+    """Look once more at a Badmail file that could not be read: its message may have left meanwhile."""
+    try:
+        _remark(spool, queue_id)
+    except (OSError, Damaged) as error:
+        is_told = isinstance(error.__cause__ or error, FileNotFoundError)
+        if _state(spool, queue_id) is State.BADMAIL and not is_told:
+            return [str(error) if isinstance(error, Damaged) else f"Badmail/{queue_id}.eml: {error.strerror}"]
+    return []
 
 
 def _state(spool: Spool, queue_id: QueueId) -> State | None:

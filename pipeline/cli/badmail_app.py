@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.completing import queue_ids_in_badmail
+from pipeline.cli.choices import Choice, Everything, Ids, Yes
 from pipeline.cli.help import examples
 from pipeline.cli.invocation import invocation_of
 from pipeline.cli.options import (
@@ -85,23 +86,62 @@ def cat(context: typer.Context, queue_id: BadmailIdText, *, raw: Raw = False) ->
 
 
 @badmail_app.command(
-    epilog=examples("badmail replay 01j0e5v4c8h6t3b0wn --sender alice@example.org --to sales@corp.example")
+    epilog=examples(
+        "badmail replay 01j0e5v4c8h6t3b0wn --sender alice@example.org --to sales@corp.example",
+        "badmail replay --reason 5.7.1",
+    )
 )
 def replay(
     context: typer.Context,
-    queue_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="ID", help="Queue ids.", autocompletion=queue_ids_in_badmail)
-    ] = None,
+    queue_ids: Ids = None,
     *,
-    everything: Annotated[bool, typer.Option("--all", help="Every message in Badmail.")] = False,
+    everything: Everything = False,
+    reason: ReasonPart = None,
+    older_than: OlderThan = None,
     sender: Annotated[str | None, typer.Option("--sender", help="Another reverse-path; <> for the null one.")] = None,
+    null_sender: Annotated[bool, typer.Option("--null-sender", help="The null reverse-path.")] = False,
     to: Annotated[list[str] | None, typer.Option("--to", help="Other recipients; may be given again.")] = None,
 ) -> None:
     """Send refused messages again, through Pickup."""
     from pipeline.cli import replaying
 
+    choice = Choice(texts=queue_ids or [], everything=everything, reason=reason, older_than=older_than)
     raise typer.Exit(
-        replaying.replay(
-            invocation_of(context), queue_ids or [], everything=everything, sender=sender, recipients=to or []
-        )
+        replaying.replay(invocation_of(context), choice, sender=sender, null_sender=null_sender, recipients=to or [])
     )
+
+
+@badmail_app.command(epilog=examples("badmail export badmail-2026", "badmail export badmail-2026 --reason 5.7.1"))
+def export(
+    context: typer.Context,
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; made where it is not there.")],
+    *,
+    queue_ids: Ids = None,
+    everything: Everything = False,
+    reason: ReasonPart = None,
+    older_than: OlderThan = None,
+) -> None:
+    """Copy files of Badmail as they are; all, where none are named."""
+    from pipeline.cli import exporting
+
+    choice = Choice(texts=queue_ids or [], everything=everything, reason=reason, older_than=older_than)
+    raise typer.Exit(exporting.export(invocation_of(context), directory, choice=choice))
+
+
+@badmail_app.command(
+    name="rm", epilog=examples("badmail rm 01j0e5v4c8h6t3b0wn --yes", "badmail rm --older-than 90d --yes")
+)
+def discard(
+    context: typer.Context,
+    queue_ids: Ids = None,
+    *,
+    everything: Everything = False,
+    reason: ReasonPart = None,
+    older_than: OlderThan = None,
+    yes: Yes = False,
+) -> None:
+    """Throw refused messages away, for good."""
+    from pipeline.cli import by_hand
+
+    choice = Choice(texts=queue_ids or [], everything=everything, reason=reason, older_than=older_than)
+    raise typer.Exit(by_hand.discard_badmail(invocation_of(context), choice, yes=yes))

@@ -24,6 +24,7 @@ from spool.opening import Spool
 from spool.rows import Message
 from spool.states import State
 from stages.mail.headers import MAX_HEADER_OCTETS, for_people, scan
+from spool.wishes import not_in_badmail, standing_of
 
 # The fields of a header that people ask for, by their names in JSON.
 _FIELDS = {"from": "From", "to": "To", "subject": "Subject", "date": "Date", "message_id": "Message-ID"}
@@ -65,7 +66,7 @@ def in_badmail(spool: Spool, text: str) -> Message:
     """The Badmail message with this queue id; raises CommandFailed where it is elsewhere."""
     message = message_of(spool, text)
     if message.state is not State.BADMAIL:
-        raise CommandFailed(ExitCode.DATA, f"message {message.queue_id} is not in Badmail: it is {message.state}")
+        raise CommandFailed(ExitCode.DATA, f"message {message.queue_id} {not_in_badmail(standing_of(message))}")
     return message
 
 
@@ -119,6 +120,7 @@ def _facts(message: Message) -> Iterable[tuple[str, Cell]]:
     yield "possible duplicate", "yes" if message.possible_duplicate else None
     yield "divided from", message.parent
     yield "replayed as", message.replay_id
+    yield "to be, after the attempt", message.wish
 
 
 def _more_json(message: Message) -> dict[str, object]:
@@ -130,4 +132,5 @@ def _more_json(message: Message) -> dict[str, object]:
         "possible_duplicate": message.possible_duplicate,
         "parent": message.parent,
         "replay_id": message.replay_id,
+        "wish": message.wish,
     }

@@ -22,10 +22,19 @@ def verify_spool(spool: Spool, *, json: bool) -> int:
     with bar("checking") as tell:
         found = verify(spool, tell)
     if json:
-        print_json({"ok": found.ok, "checked": found.checked, "problems": list(found.problems)})
+        print_json(
+            {
+                "ok": found.ok,
+                "checked": found.checked,
+                "problems": list(found.problems),
+                "remarks": list(found.remarks),
+            }
+        )
     else:
         for problem in found.problems:
             print(shown(problem))
+        for remark in found.remarks:
+            print(shown(f"remark: {remark}"))
         print(f"{found.checked} messages checked, {len(found.problems)} problems")
     return ExitCode.OK if found.ok else ExitCode.DATA
 

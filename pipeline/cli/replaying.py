@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipeline.cli.choices import Choice
+from pipeline.cli.choosing import chosen_in_badmail
 from pipeline.cli.invocation import Invocation
-from pipeline.cli.naming import message_named, typed_queue_id
 from pipeline.endings import CommandFailed, exit_code_of, line_of, say
 from pipeline.exit_codes import ExitCode
 from spool import queries
@@ -13,33 +14,39 @@ from spool.doorbell import ring
 from spool.errors import Damaged, ForbiddenTransition, NotFound
 from spool.layout import Stage
 from spool.replay import begin_replay
-from spool.states import State
 from stages.mail.addresses import Address, Malformed, NullPath, leading_path
 
 
 def replay(
-    invocation: Invocation, texts: Sequence[str], *, everything: bool, sender: str | None, recipients: Sequence[str]
+    invocation: Invocation, choice: Choice, *, sender: str | None, null_sender: bool, recipients: Sequence[str]
 ) -> int:
     """Replay messages one by one and answer the exit code; one that cannot be keeps none of the others back."""
-    if bool(texts) == everything:
-        raise CommandFailed(ExitCode.USAGE, "name the messages, or give --all")
-    new_sender = None if sender is None else _reverse_path(sender)
+    new_sender = _new_sender(sender, null_sender=null_sender)
     new_recipients = tuple(_recipient(text) for text in recipients) or None
-    named = [typed_queue_id(text) for text in texts]
-    code: int = ExitCode.OK
     with invocation.reading() as spool:
-        waiting = [one for one in queries.messages(spool, (State.BADMAIL,)) if one.replay_id is None]
-        for wanted in named or [message.queue_id for message in waiting]:
+        chosen = chosen_in_badmail(spool, choice)
+        code = chosen.code
+        for one in chosen.queue_ids:
+            # Who says "all" means those that are not on their way already.
+            if not choice.texts and queries.message(spool, one).replay_id:
+                continue
             try:
-                one = message_named(spool, wanted)
                 child = begin_replay(spool, one, sender=new_sender, recipients=new_recipients)
-            except (CommandFailed, NotFound, ForbiddenTransition, Damaged) as error:
+            except (NotFound, ForbiddenTransition, Damaged) as error:
                 say(line_of(error))
                 code = exit_code_of(error)
             else:
                 print(f"{one} replayed as {child}")
         ring(spool, Stage.PICKUP)
     return code
+
+
+def _new_sender(sender: str | None, *, null_sender: bool) -> str | None:
+    if sender is not None and null_sender:
+        raise CommandFailed(ExitCode.USAGE, "--sender and --null-sender exclude each other")
+    if null_sender:
+        return ""
+    return None if sender is None else _reverse_path(sender)
 
 
 def _reverse_path(text: str) -> str:

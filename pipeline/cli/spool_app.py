@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.choices import Ids, Yes
 from pipeline.cli.help import examples
 from pipeline.cli.invocation import invocation_of
 from pipeline.cli.options import (
@@ -108,6 +109,14 @@ def trace(
         tracing.trace(spool, what, json=json)
 
 
+@spool_app.command(epilog=examples("spool hold 01j0e5v3xk7m2q9r4s"))
+def hold(context: typer.Context, queue_ids: QueueIdTexts) -> None:
+    """Set messages aside: they are not sent until they are released."""
+    from pipeline.cli import by_hand
+
+    raise typer.Exit(by_hand.hold_messages(invocation_of(context), queue_ids))
+
+
 @spool_app.command(epilog=examples("spool release 01j0e5v5qmd4x8k1ca"))
 def release(context: typer.Context, queue_ids: QueueIdTexts) -> None:
     """Let held messages go on; one that the relay may have is sent again."""
@@ -116,12 +125,25 @@ def release(context: typer.Context, queue_ids: QueueIdTexts) -> None:
     raise typer.Exit(by_hand.release_messages(invocation_of(context), queue_ids))
 
 
-@spool_app.command(name="rm", epilog=examples("spool rm 01j0e5v5qmd4x8k1ca"))
-def discard(context: typer.Context, queue_ids: QueueIdTexts) -> None:
-    """Throw held or damaged messages away, for good."""
+@spool_app.command(epilog=examples("spool requeue --all-deferred", "spool requeue 01j0e5v5qmd4x8k1ca"))
+def requeue(
+    context: typer.Context,
+    queue_ids: Ids = None,
+    *,
+    all_deferred: Annotated[bool, typer.Option("--all-deferred", help="Every message that is deferred.")] = False,
+) -> None:
+    """Have deferred, held or damaged messages looked at anew and tried now."""
     from pipeline.cli import by_hand
 
-    raise typer.Exit(by_hand.discard_messages(invocation_of(context), queue_ids))
+    raise typer.Exit(by_hand.requeue_messages(invocation_of(context), queue_ids or [], all_deferred=all_deferred))
+
+
+@spool_app.command(name="rm", epilog=examples("spool rm 01j0e5v5qmd4x8k1ca --yes"))
+def discard(context: typer.Context, queue_ids: QueueIdTexts, *, yes: Yes = False) -> None:
+    """Throw messages of the queue away, for good."""
+    from pipeline.cli import by_hand
+
+    raise typer.Exit(by_hand.discard_messages(invocation_of(context), queue_ids, yes=yes))
 
 
 @spool_app.command(epilog=examples("spool stats"))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from spool.claims import Claim, GivenBack
+from spool.ended import Claim, GivenBack
 from spool.envelope import Reason
 from spool.settlement import Answer, Settlement, settlement
 from spool.settlement import Verdict as Ruling

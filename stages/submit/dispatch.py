@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from datetime import timedelta
 
-from spool.claims import Claim, GivenBack, Unreadable
+from spool.ended import Claim, GivenBack, Unreadable
 from spool.envelope import Reason
 from spool.retention import compact
 from stages.runner import Mode
@@ -130,6 +130,7 @@ class Dispatch:
         while not runtime.stopping.is_set():
             self._office.supply.woken.clear()
             await self._compact_if_due()
+            await self._heed_if_asked()
             if watch.flows:
                 self._notify_if_due(workers)
                 if await self._fill():
@@ -246,6 +247,16 @@ class Dispatch:
             await office.runtime.call(
                 lambda: compact(office.runtime.spool, office.outbox.journal, owner=office.runtime.tenure.stage)
             )
+
+    async def _heed_if_asked(self) -> None:
+        """End the claims of what the operator has decided about and no session has: his wish takes effect then."""
+        office = self._office
+        if not office.supply.is_asked:
+            return
+        office.supply.is_asked = False
+        waiting = office.supply.waiting_ids
+        wished = await office.runtime.call(lambda: office.outbox.wished(waiting)) if waiting else ()
+        self._give_back(office.supply.withdraw(wished))
 
     async def _sleep(self) -> None:
         office, now = self._office, self._office.runtime.spool.now()

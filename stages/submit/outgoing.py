@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 
-from spool.claims import Claim, Unreadable
 from spool.content import load, pieces
+from spool.ended import Claim, Unreadable
 from spool.errors import Damaged
 from spool.opening import Spool
 from spool.rows import Message, Stored

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar, assert_never
 
-from spool.claims import Ended, GivenBack, Outbox, Unreadable
+from spool.claims import Outbox
+from spool.ended import Ended, GivenBack, Unreadable
 from spool.envelope import Reason
 from spool.errors import Damaged
 from spool.events import Event

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from spool.claims import Ended, GivenBack, Outbox
+from spool.claims import Outbox
+from spool.ended import Ended, GivenBack
+from spool.layout import Stage
 from spool.settlement import Settlement, Verdict
 from stages.runner import Runtime
 from stages.submit.supply import Supply
@@ -71,7 +73,8 @@ class Settler:
 
     async def _settle_group(self) -> None:
         group = [self._waiting.popleft() for _ in range(min(GROUP_MESSAGES, len(self._waiting)))]
-        await self._runtime.call(lambda: self._outbox.settle(group))
+        if await self._runtime.call(lambda: self._outbox.settle(group)):
+            self._runtime.ring(Stage.VALIDATE)
         if not self._waiting:
             self._all_settled.set()
         if len(self._waiting) < BACKLOG_MESSAGES:

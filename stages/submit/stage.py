@@ -17,7 +17,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
+from spool.by_hand import finish_by_hand
 from spool.claims import Outbox
+from spool.layout import Stage
 from spool.retention import compact
 from spool.route import Route, RouteState
 from stages.runner import Mode, Outcome, Runtime
@@ -47,7 +49,11 @@ class SubmitStage:
     def begin(self, runtime: Runtime) -> None:
         """Settle what an earlier process left, and learn our own name."""
         holds_unknown = runtime.settings.submit.ambiguous is Ambiguous.HOLD
+        # What a command noted that died then is the operator's word too.
+        finish_by_hand(runtime.spool)
         self._outbox = Outbox(runtime.spool, runtime.tenure, holds_unknown=holds_unknown)
+        # His wish may have sent messages back.
+        runtime.ring(Stage.VALIDATE)
         compact(runtime.spool, self._outbox.journal, owner=runtime.tenure.stage)
         self._before = Route(runtime.spool).begin()
         self._host_name = socket.getfqdn()
@@ -122,14 +128,14 @@ def _is_at_its_end(runtime: Runtime) -> bool:
 
 
 async def _hear(runtime: Runtime, supply: Supply, *, take_over: Callable[[Settings, Settings], None]) -> None:
-    """Look whenever the doorbell rings, and heed changed settings."""
+    """Look whenever the doorbell rings: for what is due, what the operator has decided, and changed settings."""
     settings = runtime.settings
     while not runtime.stopping.is_set():
         if runtime.settings is not settings:
             was, settings = settings, runtime.settings
             take_over(was, settings)
         await runtime.wait(None)
-        supply.look_again()
+        supply.ask()
 
 
 def _deliver_to(settings: Settings) -> dict[str, tuple[str, ...]]:

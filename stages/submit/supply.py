@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import suppress
 
-from spool.claims import Claim
+from spool.ended import Claim
+from spool.queue_id import QueueId
 from stages.submit.outgoing import Outgoing
 from stages.submit.tallies import Breaks
 
@@ -28,6 +29,7 @@ class Supply:
     def __init__(self, breaks: Callable[[Claim], Breaks]) -> None:
         self.woken = asyncio.Event()
         self.is_news = True  # more may be due than was claimed
+        self.is_asked = False  # the operator may have decided about what is claimed
         self.unread: deque[Claim] = deque()
         self.in_hand = 0  # taken and not yet done with
         self.connections = 0
@@ -86,9 +88,32 @@ class Supply:
         self.is_news = True
         self.woken.set()
 
+    def ask(self) -> None:
+        """Note that somebody rang: more may be due, or the operator may have decided about what is here."""
+        self.is_asked = True
+        self.look_again()
+
+    @property
+    def waiting_ids(self) -> list[QueueId]:
+        """The messages that are claimed and that no session has."""
+        return [claim.message.queue_id for claim in self._claims()]
+
+    def withdraw(self, queue_ids: Container[str]) -> list[Claim]:
+        """Take back those of these that no session has."""
+        claims = [claim for claim in self._claims() if claim.message.queue_id in queue_ids]
+        for line in (self._ready, self._last):
+            kept = [one for one in line if one.claim.message.queue_id not in queue_ids]
+            self._held_octets -= sum(one.held_octets for one in line) - sum(one.held_octets for one in kept)
+            line.clear()
+            line.extend(kept)
+        unread = [claim for claim in self.unread if claim.message.queue_id not in queue_ids]
+        self.unread.clear()
+        self.unread.extend(unread)
+        return claims
+
     def empty(self) -> list[Claim]:
         """Take back all claims that no session has."""
-        claims = [*(one.claim for one in (*self._ready, *self._last)), *self.unread]
+        claims = self._claims()
         for waiting in (self._ready, self._last, self.unread):
             waiting.clear()
         self._held_octets = 0
@@ -134,6 +159,9 @@ class Supply:
             async with asyncio.timeout(seconds):
                 while not self._is_closed:
                     await self._signal.wait()
+
+    def _claims(self) -> list[Claim]:
+        return [*(one.claim for one in (*self._ready, *self._last)), *self.unread]
 
     @property
     def _waiting(self) -> int:

@@ -8,7 +8,8 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from spool.claims import Claim, GivenBack, Outbox
+from spool.claims import Outbox
+from spool.ended import Claim, GivenBack
 from spool.envelope import Arrival, Reason
 from spool.journal import Outcome, read_journal
 from spool.layout import Stage

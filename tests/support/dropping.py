@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from stages.settings import PickupSettings
 from tests.support.spools import Clock, admit, arrival, make_spool, message, queue_ids, staging
 
 SETTLE_SECONDS = 1.0
+# What somebody may put where a file is expected; whoever opens the last one like a file waits for ever.
+NO_FILES = ("link", "directory", "fifo")
 REASON = Reason(stage="submit", code=550, text="refused as spam")
 FILE = b"X-Sender: <ann@example.org>\r\nX-Receiver: <sales@corp.example>\r\n\r\nFrom: ann@example.org\r\n\r\nHello.\r\n"
 
@@ -54,6 +57,17 @@ def drop(spool: Spool, content: bytes = FILE, *, name: str = "x.eml") -> Path:
     path = spool.layout.pickup / name
     path.write_bytes(content)
     return path
+
+
+def put_no_file(path: Path, kind: str) -> None:
+    """Put there what only has the name of a message file."""
+    match kind:
+        case "link":
+            path.symlink_to("/etc/passwd")
+        case "directory":
+            path.mkdir()
+        case "fifo":
+            os.mkfifo(path)
 
 
 @contextmanager

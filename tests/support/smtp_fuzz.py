@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from spool.claims import GivenBack
+from spool.ended import GivenBack
 from spool.settlement import Settlement
 from spool.settlement import Verdict as Ruling
 from stages.mail.addresses import Address, Malformed, NullPath, first_mailbox, leading_path, mailboxes

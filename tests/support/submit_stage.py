@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from pipeline.demo.smtp_sink import Part, Refusal, SinkRules, SmtpSink
-from spool.claims import Claim
+from spool.ended import Claim
 from spool.envelope import NO_UIDL, Needs
 from spool.layout import Stage
 from spool.opening import Spool, take_stage

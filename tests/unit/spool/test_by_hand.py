@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from spool.by_hand import discard, finish_by_hand, release
-from spool.claims import GivenBack, Unreadable
+from spool.by_hand import finish_by_hand
+from spool.ended import GivenBack, Unreadable
 from spool.errors import ForbiddenTransition, NotFound, SpoolFailed
 from spool.journal import Outcome, read_journal
 from spool.layout import COMMAND_JOURNAL, Stage
@@ -22,7 +22,9 @@ from spool.settlement import Verdict
 from spool.staging import open_journal
 from spool.states import State
 from spool.verify import verify
+from spool.wishes import Wished
 from tests.support.attempts import A, B, answered, attempt, cut_off, names, submitting
+from tests.support.by_hand import discard, release
 from tests.support.faulty_disk import FaultyDisk
 from tests.support.rebuilding import collect_submitted, rebuilt
 from tests.support.spools import arrival, letters, make_ready, make_spool, message, passed, staging
@@ -123,7 +125,7 @@ def test_the_line_is_synced_before_the_row_changes(spool: Spool, disk: FaultyDis
 def test_whichever_step_fails_index_and_files_agree_after_the_next_look(
     spool: Spool,
     disk: FaultyDisk,
-    change: Callable[[Spool, QueueId], None],
+    change: Callable[[Spool, QueueId], State | Wished],
     step: int,
 ) -> None:
     queue_id = cut_off(spool)
@@ -191,13 +193,6 @@ def test_only_what_is_held_can_be_released(spool: Spool) -> None:
     with pytest.raises(ForbiddenTransition, match=f"{queue_id} is ready: only held messages can be released"):
         release(spool, queue_id)
     assert noted(spool) == []
-
-
-def test_what_submit_may_have_in_hand_cannot_be_discarded(spool: Spool) -> None:
-    (queue_id,) = make_ready(spool, arrival())
-    with pytest.raises(ForbiddenTransition, match="only held and damaged messages"):
-        discard(spool, queue_id)
-    assert message(spool, queue_id).state is State.READY
 
 
 def test_nobody_can_release_a_message_that_is_not_there(spool: Spool) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spool.badmail import read_badmail
-from spool.claims import GivenBack, Unreadable
+from spool.ended import GivenBack, Unreadable
 from spool.errors import StageHeld
 from spool.journal import Outcome, read_journal
 from spool.layout import Stage

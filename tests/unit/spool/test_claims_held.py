@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from spool.claims import Claim, GivenBack, Outbox
+from spool.claims import Outbox
+from spool.ended import Claim, GivenBack
 from spool.envelope import Reason
 from spool.errors import SpoolFailed
 from spool.journal import Outcome

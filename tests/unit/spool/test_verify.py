@@ -22,6 +22,7 @@ from spool.segments import HEADER_OCTETS, LARGE_OCTETS
 from spool.staging import Rejected, open_journal
 from spool.states import State
 from spool.verify import Verification, verify
+from tests.support.dropping import NO_FILES, put_no_file
 from tests.support.spools import admit, arrival, letters, make_spool, staging
 
 REASON = Reason(stage="validate", text="no usable reverse-path")
@@ -177,10 +178,43 @@ def test_a_badmail_message_without_its_file_is_told_of(spool: Spool) -> None:
 
 
 def test_an_edited_badmail_file_is_no_problem(spool: Spool) -> None:
-    """There the file is the truth."""
+    """There the file is the truth. What was cut looks the same, so it is remarked upon."""
     file = refuse(spool)
-    file.write_bytes(file.read_bytes() + b"edited")
-    assert verify(spool).ok
+    whole = file.read_bytes()
+    assert verify(spool).remarks == ()
+    for changed in (whole + b"edited", whole[:-5], whole[:-1] + b"!"):
+        file.write_bytes(changed)
+        found = verify(spool)
+        assert found.ok
+        assert [remark.partition(": it has")[0] for remark in found.remarks] == [
+            f"Badmail/{file.name}: its message was edited or cut"
+        ]
+    file.write_bytes(b"From: alice@example.org\r\n\r\nOnly this.\r\n")
+    assert verify(spool).remarks == (f"Badmail/{file.name}: it does not begin with our block any more",)
+
+
+def test_an_edited_reason_in_badmail_is_not_worth_a_remark(spool: Spool) -> None:
+    file = refuse(spool)
+    alter(file, b"no usable reverse-path", b"kept for the lawyers")
+    assert verify(spool).remarks == ()
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_what_is_no_file_in_badmail_is_told_of_and_never_waited_for(spool: Spool, kind: str) -> None:
+    file = refuse(spool)
+    file.unlink()
+    stranger = file.with_name(f"{new_queue_id()}.eml")
+    for path in (file, stranger):
+        put_no_file(path, kind)
+    told = verify(spool).problems
+    assert len(told) == 2
+    assert all(any(path.name in problem for problem in told) for path in (file, stranger))
+
+
+def test_a_copy_with_a_longer_name_is_not_taken_for_the_message(spool: Spool) -> None:
+    file = refuse(spool)
+    file.rename(file.with_name(f"copy-{file.name}"))
+    assert only_problem(spool) == f"Badmail/{file.name}: is missing"
 
 
 def test_a_badmail_file_that_no_row_knows_is_told_of(spool: Spool) -> None:
@@ -295,4 +329,5 @@ def test_an_edited_badmail_file_that_grew_is_no_problem(spool: Spool) -> None:
         journal = open_journal(spool, Stage.PICKUP)
         BadmailChanges(spool, tenure, journal=journal, may_receive=lambda _: True).read_again(queue_id)
         journal.close()
-    assert verify(spool) == Verification(ok=True, checked=1, problems=())
+    remark = f"Badmail/{file.name}: its message was edited or cut: it has 211 octets, 51 were refused"
+    assert verify(spool) == Verification(ok=True, checked=1, problems=(), remarks=(remark,))

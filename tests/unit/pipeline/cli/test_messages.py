@@ -104,7 +104,7 @@ def test_a_message_that_is_elsewhere_is_not_shown_as_badmail(shell: Shell, spool
     (queue_id,) = make_ready(spool, arrival())
     assert shell.failure("badmail", "show", queue_id) == (
         65,
-        f"pop3connector: message {queue_id} is not in Badmail: it is ready\n",
+        f"pop3connector: message {queue_id} is not in Badmail: it is ready, see `spool show`\n",
     )
 
 

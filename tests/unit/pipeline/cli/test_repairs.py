@@ -14,7 +14,7 @@ from tests.support.spools import admit, arrival, letters, queue_ids
 
 def test_verify_json_has_the_fields_of_the_contract(shell: Shell, spool: Spool) -> None:
     admit(spool, *letters(2))
-    assert shell.json("spool", "verify") == {"ok": True, "checked": 2, "problems": []}
+    assert shell.json("spool", "verify") == {"ok": True, "checked": 2, "problems": [], "remarks": []}
 
 
 def test_damage_is_a_data_error(shell: Shell, spool: Spool) -> None:

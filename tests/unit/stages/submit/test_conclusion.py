@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from spool.claims import Claim, GivenBack
+from spool.ended import Claim, GivenBack
 from spool.envelope import Reason
 from spool.settlement import Settlement
 from spool.settlement import Verdict as Ruling

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.demo.smtp_sink import Part, Refusal, SinkRules, SmtpSink
-from spool.claims import GivenBack, Outbox
+from spool.claims import Outbox
 from spool.disk import Disk
 from spool.doorbell import ring
+from spool.ended import GivenBack
 from spool.errors import SpoolFailed
 from spool.layout import Stage
 from spool.opening import Spool, take_stage
