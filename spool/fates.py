@@ -73,9 +73,9 @@ def _decide(
     if replayed and (not is_in_badmail or is_known(_child(replayed) or "")):
         return State.REPLAYED, replayed
     word, said = _last_word(lines)
-    discarded = next((line for line in reversed(lines) if _ends(line)), None)
-    if discarded is None and word and word.outcome is Outcome.DISCARDED:
-        discarded = said
+    # A discard that he took back had not taken effect: nothing can be said of a message that is finished.
+    discarded = said if word and word.outcome is Outcome.DISCARDED else None
+    discarded = next((line for line in lines if _is_end(line)), discarded)
     if discarded:
         return State.DISCARDED, discarded
     if is_in_badmail:
@@ -99,10 +99,9 @@ def _last_word(lines: Sequence[Line]) -> tuple[Word | None, Line | None]:
     return None, None
 
 
-def _ends(line: Line) -> bool:
-    """Whether a line says that the message was discarded, not only that somebody wished it."""
-    word = operators_word(line)
-    return line.outcome is Outcome.DISCARDED and not (word and word.is_wish)
+def _is_end(line: Line) -> bool:
+    """Whether a stage says that it discarded the message."""
+    return line.outcome is Outcome.DISCARDED and operators_word(line) is None
 
 
 def _left(line: Line, is_known: Callable[[str], bool]) -> tuple[str, ...]:
