@@ -46,6 +46,7 @@ from spool.wishes import (
     Word,
     follow,
     objection,
+    word_of,
 )
 
 _PATIENCE_SECONDS = 60
@@ -111,16 +112,11 @@ def _catch_up(spool: Spool) -> None:
         known = connection.execute(query).first()
         applied = known.applied if known else 0
         contents = read_journal(spool.layout.journal(COMMAND_JOURNAL))
+        # The last word about a message counts: the rest was said before it and never carried out.
+        last = {line.queue_id: line for line in contents.lines if line.number > applied and line.outcome in TRIGGERS}
         changer = _Changer(spool, connection)
-        for line in contents.lines:
-            if line.number > applied and line.outcome in TRIGGERS:
-                claim = line.details.get("claim")
-                word = Word(
-                    outcome=line.outcome,
-                    claim=claim if isinstance(claim, int) else 0,
-                    is_wish=bool(line.details.get("wish")),
-                )
-                changer.apply(QueueId(line.queue_id), word)
+        for line in last.values():
+            changer.apply(QueueId(line.queue_id), word_of(line))
         if contents.last > applied:
             set_applied(connection, COMMAND_JOURNAL, number=contents.last)
     changer.unlink()

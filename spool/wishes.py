@@ -154,11 +154,20 @@ def operators_word(line: Line) -> Word | None:
 
     A stage's hold ends a claim, and a stage's discard is a file that was gone.
     """
-    is_wish, claim = line.details.get("wish"), line.details.get("claim")
-    is_operators = line.outcome in TRIGGERS and is_wish is not None
-    if not is_operators and line.outcome not in (Outcome.RELEASED, Outcome.REQUEUED):
-        return None
-    return Word(outcome=line.outcome, claim=claim if isinstance(claim, int) else 0, is_wish=bool(is_wish))
+    is_operators = line.outcome in (Outcome.RELEASED, Outcome.REQUEUED) or (
+        line.outcome in TRIGGERS and "wish" in line.details
+    )
+    return word_of(line) if is_operators else None
+
+
+def word_of(line: Line) -> Word:
+    """A line of the commands' journal as the operator's word."""
+    claim = line.details.get("claim")
+    return Word(
+        outcome=line.outcome,
+        claim=claim if isinstance(claim, int) else 0,
+        is_wish=bool(line.details.get("wish")),
+    )
 
 
 def _only(asked: Outcome) -> str:
