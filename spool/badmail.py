@@ -19,6 +19,7 @@ from sqlalchemy import Connection, insert
 from spool import models
 from spool.content import pieces
 from spool.envelope import Origin, Reason
+from spool.errors import Damaged
 from spool.journal import Journal, Outcome
 from spool.message_file import (
     MAX_BLOCK_OCTETS,
@@ -141,6 +142,15 @@ def read_badmail(spool: Spool, queue_id: QueueId) -> BadmailFile | None:
         parent=QueueId(parent) if parent else None,
         end=found.end,
     )
+
+
+def message_start(spool: Spool, queue_id: QueueId) -> int:
+    """Where the message begins in a Badmail file: at 0 where the block is not ours any more. Raises Damaged."""
+    try:
+        found = read_badmail(spool, queue_id)
+    except OSError as error:
+        raise Damaged(queue_id, f"Badmail/{queue_id}.eml: {error.strerror}") from error
+    return found.end if found else 0
 
 
 def leading_block(path: Path) -> Block:

@@ -17,7 +17,7 @@ from pipeline.endings import CommandFailed
 from pipeline.exit_codes import ExitCode
 from pipeline.spans import in_units
 from spool import queries
-from spool.badmail import read_badmail
+from spool.badmail import message_start
 from spool.content import badmail_pieces, injected_block, pieces
 from spool.errors import Damaged
 from spool.opening import Spool
@@ -88,8 +88,7 @@ def _header(spool: Spool, message: Message) -> dict[str, str]:
 def _octets(spool: Spool, message: Message, *, raw: bool) -> Iterator[bytes]:
     if message.state is State.BADMAIL:
         # The file is the truth; one that no longer begins with our block is the message as a whole.
-        file = read_badmail(spool, message.queue_id)
-        yield from badmail_pieces(spool, message.queue_id, start=0 if raw or file is None else file.end)
+        yield from badmail_pieces(spool, message.queue_id, start=0 if raw else message_start(spool, message.queue_id))
     elif message.stored is None:
         raise CommandFailed(ExitCode.DATA, f"message {message.queue_id} is {message.state}: its bytes are gone")
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ from spool.pickup import Inbox
 from spool.queue_id import QueueId, new_queue_id
 from spool.replay import begin_replay
 from spool.states import State
-from tests.support.dropping import Seconds, others, refused, spool_at
+from tests.support.by_hand import decide
+from tests.support.dropping import NO_FILES, Seconds, others, put_no_file, refused, spool_at
 from tests.support.faulty_disk import FaultyDisk
 from tests.support.spools import LETTER, admit, arrival, logged, make_ready, message, queue_ids
 
@@ -48,11 +50,13 @@ class Watch:
 
 
 @contextmanager
-def watching(spool: Spool, *, settle_seconds: float = SETTLE) -> Iterator[Watch]:
+def watching(
+    spool: Spool, *, settle_seconds: float = SETTLE, changing: type[BadmailChanges] = BadmailChanges
+) -> Iterator[Watch]:
     seconds = Seconds()
     with take_stage(spool, Stage.PICKUP) as tenure:
         inbox = Inbox(spool, tenure)
-        changes = BadmailChanges(
+        changes = changing(
             spool, tenure, journal=inbox.journal, may_receive=lambda recipient: recipient.endswith("@corp.example")
         )
         yield Watch(BadmailScan(spool, changes=changes, settle_seconds=settle_seconds, monotonic=seconds), seconds)
@@ -360,3 +364,106 @@ def test_a_change_inside_a_file_is_seen_after_ten_seconds_at_most(spool: Spool) 
         assert watch.look(later=LOOK_SECONDS)
         watch.look(later=SETTLE)
     assert message(spool, queue_id).sender == "carol@example.org"
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+@pytest.mark.parametrize("is_known", [True, False])
+def test_whatever_stands_in_the_place_of_a_file_is_left_and_told_of_once(
+    spool: Spool, kind: str, is_known: bool
+) -> None:
+    """Whoever opened the FIFO as a file would wait for ever; its name is a queue id, so its kin is asked for."""
+    queue_id = refused(spool) if is_known else new_queue_id()
+    path = spool.layout.badmail_message(queue_id)
+    path.unlink(missing_ok=True)
+    put_no_file(path, kind)
+    with watching(spool) as watch:
+        watch.look_twice()
+        watch.look_twice()
+    assert names(spool).count("SpoolWarning") == 1
+    assert [message(spool, one).state for one in queue_ids(spool)] == [State.BADMAIL] * is_known
+
+
+def test_a_file_that_is_put_right_again_is_read_again(spool: Spool) -> None:
+    queue_id = refused(spool)
+    path = spool.layout.badmail_message(queue_id)
+    whole = path.read_bytes()
+    path.unlink()
+    path.mkdir()
+    with watching(spool) as watch:
+        watch.look_twice()
+        path.rmdir()
+        path.write_bytes(whole.replace(b"<alice@example.org>", b"<carol@example.org>"))
+        watch.look_twice()
+    assert message(spool, queue_id).sender == "carol@example.org"
+
+
+class TooLate(BadmailChanges):
+    """Comes when the operator has just removed the file."""
+
+    def read_again(self, queue_id: QueueId) -> None:
+        self._path(queue_id).unlink()
+        super().read_again(queue_id)
+
+    def enter(self, path: Path) -> None:
+        path.unlink()
+        super().enter(path)
+
+
+def test_a_file_that_vanishes_between_look_and_reading_ends_nothing(spool: Spool) -> None:
+    queue_id = refused(spool)
+    edit(spool, queue_id, b"alice", b"carol")
+    (spool.layout.badmail / "drawer.eml").write_bytes(NEW)
+    with watching(spool, changing=TooLate) as watch:
+        watch.look_twice()
+        watch.look_twice()
+    assert message(spool, queue_id).state is State.DISCARDED
+    assert queue_ids(spool) == [queue_id]
+    assert "SpoolWarning" not in names(spool)
+
+
+def test_a_block_that_does_not_end_is_no_block(spool: Spool) -> None:
+    """64 KiB are looked at: what has more lines in front is a message that begins with them."""
+    queue_id = refused(spool)
+    huge = b"X-Receiver: <%s@corp.example>\r\n" % (b"x" * 100) * 1000
+    spool.layout.badmail_message(queue_id).write_bytes(huge + b"X-EndOfInjectedXHeaders: 1\r\n" + NEW)
+    with watching(spool) as watch:
+        watch.look_twice()
+    row = message(spool, queue_id)
+    assert (row.recipients, row.octets) == (("sales@corp.example",), len(huge) + 28 + len(NEW))
+
+
+def test_a_large_file_is_read_piece_by_piece(spool: Spool) -> None:
+    """A gigabyte of holes costs no memory; a smaller one is enough to see that it is not read at once."""
+    path = spool.layout.badmail / "large.eml"
+    with path.open("wb") as file:
+        file.write(NEW)
+        file.truncate(64 * 1024 * 1024)
+    tracemalloc.start()
+    with watching(spool) as watch:
+        watch.look_twice()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    (queue_id,) = queue_ids(spool)
+    assert message(spool, queue_id).octets == 64 * 1024 * 1024
+    assert peak < 8 * 1024 * 1024
+
+
+def test_a_file_that_is_renamed_is_the_old_message_gone_and_a_new_one(spool: Spool) -> None:
+    queue_id = refused(spool)
+    path = spool.layout.badmail_message(queue_id)
+    path.rename(path.with_name("keep this.eml"))
+    with watching(spool) as watch:
+        watch.look_twice()
+    (again,) = others(spool, queue_id)
+    assert (message(spool, queue_id).state, message(spool, again).state) == (State.DISCARDED, State.BADMAIL)
+    assert message(spool, again).sha256 == message(spool, queue_id).sha256
+
+
+def test_a_message_that_was_discarded_by_a_command_leaves_nothing_to_find(spool: Spool) -> None:
+    queue_id = refused(spool)
+    with watching(spool) as watch:
+        watch.look()
+        decide(spool, queue_id, Outcome.DISCARDED, is_badmail=True)
+        watch.look_twice()
+    assert names(spool).count("StateChanged") == 1
+    assert queue_ids(spool) == [queue_id]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from spool.envelope import Reason
 from spool.opening import Spool
 from spool.queue_id import QueueId
 from tests.support.shell import Shell
-from tests.support.spools import LETTER, message
+from tests.support.spools import LETTER, arrival, make_ready, message
 from tests.unit.pipeline.cli.test_messages import make_badmail
 
 
@@ -36,6 +37,43 @@ def test_the_null_reverse_path_may_be_given(shell: Shell, spool: Spool) -> None:
     queue_id = make_badmail(spool)
     shell.lines("badmail", "replay", queue_id, "--sender", "<>")
     assert b"X-Sender: <>\r\n" in replayed(spool, queue_id)
+
+
+def test_the_null_reverse_path_has_an_option_of_its_own(shell: Shell, spool: Spool) -> None:
+    queue_id = make_badmail(spool)
+    shell.lines("badmail", "replay", queue_id, "--null-sender")
+    assert b"X-Sender: <>\r\n" in replayed(spool, queue_id)
+
+
+def test_a_sender_and_the_null_one_exclude_each_other(shell: Shell, spool: Spool) -> None:
+    queue_id = make_badmail(spool)
+    code, said = shell.failure("badmail", "replay", queue_id, "--null-sender", "--sender", "a@b.example")
+    assert (code, said) == (64, "pop3connector: --sender and --null-sender exclude each other\n")
+    assert message(spool, queue_id).replay_id is None
+
+
+def test_all_that_was_refused_for_a_reason_is_replayed(shell: Shell, spool: Spool) -> None:
+    spam = make_badmail(spool)
+    ours = make_badmail(spool, b"Subject: 2\r\n\r\n", reason=Reason(stage="validate", text="no usable return path"))
+    (line,) = shell.lines("badmail", "replay", "--reason", "550")
+    assert line.startswith(f"{spam} replayed as ")
+    assert message(spool, ours).replay_id is None
+
+
+@pytest.mark.parametrize("text", ["../../x", "/etc/passwd", "..", "01kdvdnb6d0tzr4866/../x", "--"])
+def test_a_path_is_no_queue_id(shell: Shell, spool: Spool, text: str) -> None:
+    make_badmail(spool)
+    code, said = shell.failure("badmail", "replay", text)
+    assert (code, said.count("\n")) == (64, 1)
+    assert list(spool.layout.pickup.glob("*.eml")) == []
+
+
+def test_it_is_said_where_a_message_is_that_is_not_in_badmail(shell: Shell, spool: Spool) -> None:
+    (ready,) = make_ready(spool, arrival(uidl="other"))
+    assert shell.failure("badmail", "replay", ready) == (
+        65,
+        f"pop3connector: message {ready} is not in Badmail: it is ready, see `spool show`\n",
+    )
 
 
 @pytest.mark.parametrize(
