@@ -34,7 +34,7 @@ from spool.opening import OWNERS, Spool
 from spool.queue_id import QueueId
 from spool.retention import LEDGER_KEPT
 from spool.rows import badmail_row, message_row, reason_json, set_applied
-from spool.states import State
+from spool.states import State, Trigger
 from spool.steps import Step, Tell, nobody
 from spool.survey import Found, Survey
 
@@ -297,8 +297,18 @@ def _events(survey: Survey, fates: Mapping[QueueId, Fate], *, restored: Restored
         elif fate.state is State.STAGED and fate.is_possible_duplicate:
             yield PossibleDuplicate(queue_id=queue_id, account=account)
         elif is_missing_from_badmail(fate.line, fate.state):
-            was, now = State.BADMAIL, State.DISCARDED
-            yield StateChanged(queue_id=queue_id, account=account, trigger="discarded", was=was, now=now)
+            yield _discarded(queue_id, account=account, was=State.BADMAIL)
+        elif fate.line and _is_wish(fate.line):
+            yield _discarded(queue_id, account=account, was=State.DEFERRED if fate.attempts else State.READY)
+
+
+def _discarded(queue_id: QueueId, *, account: str, was: State) -> Event:
+    return StateChanged(queue_id=queue_id, account=account, trigger=Trigger.DISCARDED, was=was, now=State.DISCARDED)
+
+
+def _is_wish(line: Line) -> bool:
+    """True of a message that is discarded because the operator wished it, while nobody had carried that out yet."""
+    return line.outcome is Outcome.DISCARDED and bool(line.details.get("wish"))
 
 
 def is_missing_from_badmail(line: Line | None, state: State) -> bool:

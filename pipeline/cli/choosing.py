@@ -46,7 +46,7 @@ def named(spool: Spool, texts: Sequence[str]) -> Chosen:
 
 def in_state(spool: Spool, state: State) -> Chosen:
     """All messages in a state."""
-    return _found(spool, Search(states={state}), none=f"no message is {state}")
+    return _found(spool, Search(states={state}), none=f"No message is {state}.")
 
 
 def chosen_in_badmail(spool: Spool, choice: Choice, *, is_all_meant: bool = False) -> Chosen:
@@ -62,7 +62,7 @@ def chosen_in_badmail(spool: Spool, choice: Choice, *, is_all_meant: bool = Fals
     wanted = Search(
         states={State.BADMAIL}, reason=choice.reason, older_than=_age(choice.older_than), since=Since.CHANGED
     )
-    return _found(spool, wanted, none="no message in Badmail fits" if choice.is_narrow else "Badmail is empty")
+    return _found(spool, wanted, none="No message in Badmail fits." if choice.is_narrow else "Badmail is empty.")
 
 
 def may_go_on(question: str, *, yes: bool) -> bool:
@@ -86,7 +86,7 @@ def counted(number: int, what: str) -> str:
 def _found(spool: Spool, wanted: Search, *, none: str) -> Chosen:
     queue_ids = tuple(message.queue_id for message in search(spool, wanted))
     if not queue_ids:
-        say(none)
+        print(none)
     return Chosen(queue_ids=queue_ids)
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from spool.badmail import leading_block
+from spool.disk import Disk
 from spool.errors import Damaged, ForbiddenTransition, NotFound, SpoolFailed
 from spool.locks import COMMANDS, hold
 from spool.message_file import parse_block, parse_envelope
 from spool.opening import Spool
 from spool.queue_id import QueueId, new_queue_id
 from spool.replay import begin_replay, finish_replays
-from tests.support.dropping import refused
+from tests.support.dropping import NO_FILES, put_no_file, refused
 from tests.support.faulty_disk import FaultyDisk
 from tests.support.spools import LETTER, admit, arrival, make_spool, message
 
@@ -146,3 +147,53 @@ def test_a_badmail_file_that_was_cut_is_not_replayed(spool: Spool, left: int | s
         begin_replay(spool, queue_id)
     assert message(spool, queue_id).replay_id is None
     assert path.exists()
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_what_stands_in_the_place_of_a_badmail_file_is_not_replayed(spool: Spool, kind: str) -> None:
+    queue_id = refused(spool)
+    path = spool.layout.badmail_message(queue_id)
+    path.unlink()
+    put_no_file(path, kind)
+    with pytest.raises(Damaged, match="cannot be read"):
+        begin_replay(spool, queue_id)
+    assert message(spool, queue_id).replay_id is None
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_a_replay_whose_badmail_file_became_something_else_ends_nothing(spool: Spool, kind: str) -> None:
+    """The scan of Badmail says what is there; pickup goes on with all else."""
+    queue_id = refused(spool)
+    child = begin_replay(spool, queue_id)
+    spool.layout.pickup_message(child).unlink()
+    path = spool.layout.badmail_message(queue_id)
+    path.unlink()
+    put_no_file(path, kind)
+    assert finish_replays(spool) == 0
+    assert list(spool.layout.pickup.glob("*.eml*")) == []
+
+
+def test_a_replay_that_could_not_be_written_is_none(tmp_path: Path) -> None:
+    """Its file went between look and reading: nothing is on its way, and the message can be replayed again."""
+    disk = Snatching()
+    spool = make_spool(tmp_path, disk=disk)
+    queue_id = refused(spool)
+    path = spool.layout.badmail_message(queue_id)
+    whole, disk.victim = path.read_bytes(), path
+    with pytest.raises(Damaged):
+        begin_replay(spool, queue_id)
+    assert message(spool, queue_id).replay_id is None
+    path.write_bytes(whole)
+    disk.victim = None
+    assert begin_replay(spool, queue_id)
+
+
+class Snatching(Disk):
+    """Removes a file just before anything is written."""
+
+    victim: Path | None = None
+
+    def create(self, path: Path) -> int:
+        if self.victim:
+            self.victim.unlink(missing_ok=True)
+        return super().create(path)

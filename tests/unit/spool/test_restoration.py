@@ -25,7 +25,9 @@ from spool.replay import begin_replay, finish_replays
 from spool.retention import compact
 from spool.staging import open_journal
 from spool.states import State
-from tests.support.dropping import refused
+from tests.support.attempts import submitting
+from tests.support.by_hand import discard
+from tests.support.dropping import NO_FILES, put_no_file, refused
 from tests.support.rebuilding import (
     REASON,
     bytes_of,
@@ -47,6 +49,7 @@ from tests.support.spools import (
     make_spool,
     message,
     passed,
+    queue_ids,
     staging,
 )
 
@@ -341,3 +344,42 @@ def test_a_file_in_pickup_with_a_queue_id_within_its_name_is_no_replay_on_its_wa
     with rebuilt(spool) as (after, _):
         assert finish_replays(after) == 0
         assert message(after, queue_id).replay_id is None
+
+
+def test_a_discard_that_was_only_wished_is_carried_out_with_an_event(spool: Spool) -> None:
+    """I7. The index is lost while submit had the message in hand."""
+    [queue_id] = make_ready(spool, arrival())
+    with submitting(spool) as outbox:
+        outbox.claim(1)
+        discard(spool, queue_id)
+    with rebuilt(spool) as (after, _):
+        assert message(after, queue_id).state is State.DISCARDED
+        [event] = [event for event in logged(after) if event.queue_id == queue_id]
+        assert event.text == "discarded: ready became discarded"
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+@pytest.mark.parametrize("has_record", [True, False])
+def test_what_stands_in_the_place_of_a_badmail_file_is_told_of_and_loses_nothing(
+    spool: Spool, kind: str, has_record: bool
+) -> None:
+    """A rebuild neither waits for it nor ends there; the message counts as Badmail while anything of it is known."""
+    [receipt] = admit(spool, arrival())
+    refuse_staged(spool)
+    if not has_record:
+        collect_submitted(spool)
+    path = spool.layout.badmail_message(receipt.queue_id)
+    path.unlink()
+    put_no_file(path, kind)
+    with rebuilt(spool) as (after, result):
+        assert any(path.name in problem for problem in result.problems)
+        assert queue_ids(after) == [receipt.queue_id] * has_record
+        assert not has_record or message(after, receipt.queue_id).state is State.BADMAIL
+
+
+def test_a_copy_with_a_longer_name_is_not_taken_for_the_message(spool: Spool) -> None:
+    """Else a message on its way would be Badmail without a file, and soon thrown away."""
+    [queue_id] = make_ready(spool, arrival())
+    (spool.layout.badmail / f"copy-{queue_id}.eml").write_bytes(LETTER)
+    with rebuilt(spool) as (after, _):
+        assert message(after, queue_id).state is State.STAGED

@@ -16,6 +16,7 @@ from spool.opening import Spool, take_stage
 from spool.rows import Message, move
 from spool.staging import Finding, Passed, Rejected, Staging, Unreadable
 from spool.states import State, Trigger
+from tests.support.dropping import NO_FILES, put_no_file
 from tests.support.faulty_disk import FaultyDisk
 from tests.support.spools import (
     LETTER,
@@ -230,3 +231,12 @@ def test_what_validate_saw_of_the_header_is_in_the_row(tmp_path: Path) -> None:
     settle(spool, replace(passed(first), message_id="1@a"), replace(rejected(second), message_id="2@a"))
     found = [message(spool, one.queue_id) for one in (first, second)]
     assert [(one.subject, one.message_id) for one in found] == [("hello", "1@a"), ("hello", "2@a")]
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_what_only_has_the_name_of_a_staged_message_in_badmail_is_no_unfinished_move(tmp_path: Path, kind: str) -> None:
+    spool = make_spool(tmp_path)
+    (receipt,) = admit(spool, arrival())
+    put_no_file(spool.layout.badmail_message(receipt.queue_id), kind)
+    settle(spool)
+    assert message(spool, receipt.queue_id).state is State.STAGED

@@ -141,3 +141,28 @@ def test_closing_ends_every_wait() -> None:
         return list(await together)
 
     assert asyncio.run(act()) == [False, False, None]
+
+
+def test_what_no_session_has_can_be_withdrawn() -> None:
+    """The operator has decided about it: it is neither read into memory nor sent any more."""
+    held = supply()
+    taken, waiting, breaker, kept = outgoing(), outgoing(octets=HELD_OCTETS), outgoing(breaks=1), outgoing()
+    held.add(taken)
+    assert held.take(is_fresh=True) is taken
+    for one in (waiting, breaker, kept):
+        held.add(one)
+    held.unread.append(unread := claim())
+    assert taken.claim.message.queue_id not in held.waiting_ids
+    was_full = not held.has_room
+    gone = held.withdraw({one.message.queue_id for one in (taken.claim, waiting.claim, breaker.claim, unread)})
+    assert gone == [waiting.claim, breaker.claim, unread]
+    assert (was_full, held.has_room) == (True, True)
+    assert (held.waiting_ids, held.take(is_fresh=True)) == ([kept.claim.message.queue_id], kept)
+    assert not held.unread
+
+
+def test_a_ring_asks_for_what_is_due_and_for_what_was_decided() -> None:
+    held = supply()
+    held.is_news = False
+    held.ask()
+    assert (held.is_asked, held.is_news) == (True, True)
