@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row, select
 
 from spool import models
 from spool.event_log import Level
-from spool.events import Divided, FoundDamaged, Held, Postponed, Replayed, Submitted
+from spool.events import Divided, FoundDamaged, Held, Postponed, Replayed, StateChanged, Submitted
 from spool.finding import Had, Match, events_naming, had_of
 from spool.layout import Stage
 from spool.message_file import parse_timestamp
@@ -28,7 +28,9 @@ from spool.rows import Message, select_messages, to_message
 FROM, INTO, REPLAY, REPLAYED = "divided from", "divided into", "replay of", "replayed as"
 _KIN_AT_MOST = 200
 _ACCEPTED = "Accepted"
-_ENDS_OF_ATTEMPTS = frozenset(kind.__name__ for kind in (Submitted, Postponed, Held, Divided, FoundDamaged))
+_ENDS_OF_ATTEMPTS = frozenset(
+    kind.__name__ for kind in (Submitted, Postponed, Held, Divided, FoundDamaged, StateChanged)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,11 +104,11 @@ def replay(
 ) -> None:
     """Send refused messages again, through Pickup."""
     from pipeline.cli import replaying
+    from pipeline.cli.adding import Envelope
 
     choice = Choice(texts=queue_ids or [], everything=everything, reason=reason, older_than=older_than)
-    raise typer.Exit(
-        replaying.replay(invocation_of(context), choice, sender=sender, null_sender=null_sender, recipients=to or [])
-    )
+    envelope = Envelope.given(sender=sender, has_null_sender=null_sender, recipients=to or [])
+    raise typer.Exit(replaying.replay(invocation_of(context), choice, envelope=envelope))
 
 
 @badmail_app.command(epilog=examples("badmail export badmail-2026", "badmail export badmail-2026 --reason 5.7.1"))

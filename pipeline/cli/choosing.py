@@ -7,11 +7,11 @@ the others back. Nothing is thrown away unasked: without a terminal `--yes` is n
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from pipeline.cli.asking import Questions
 from pipeline.cli.choices import Choice
 from pipeline.cli.naming import message_named, typed_queue_id
 from pipeline.config.grammar import duration
@@ -69,12 +69,12 @@ def may_go_on(question: str, *, yes: bool) -> bool:
     """Whether the operator wants it: asked on a terminal, else `--yes` must say so; raises CommandFailed."""
     if yes:
         return True
-    if not sys.stdin.isatty():
+    ask = Questions.at_terminal()
+    if not ask.is_answered:
         raise CommandFailed(ExitCode.USAGE, f"{question} Nobody can be asked without a terminal: give --yes")
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() in ("y", "yes"):
+    if ask.confirms(question):
         return True
-    print("Nothing was changed.", file=sys.stderr)
+    print("Nothing was changed.")
     return False
 
 

@@ -17,8 +17,10 @@ from spool.queue_id import QueueId
 from spool.states import State
 from tests.docs.markdown import REFERENCE, code_of, rows, sections
 from tests.docs.sample_servers import NAMES, sample_servers
-from tests.docs.sample_spool import ACCOUNT, make_sample
+from tests.docs.sample_spool import ACCOUNT, READY, REFUSED, make_sample
 from tests.docs.typed import commands
+from tests.support.attempts import submitting
+from tests.support.by_hand import hold_back
 from tests.support.connector import account, configure
 from tests.support.processes import free_port
 
@@ -94,6 +96,11 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
     sample = make_sample(much)
     (sample.layout.pickup / "x.EML").touch()
     sample.layout.badmail_message(QueueId("0" * 18)).write_bytes(b"a problem for `spool verify`")
+    refused = sample.layout.badmail_message(REFUSED)
+    refused.write_bytes(refused.read_bytes() + b"a remark")
+    with submitting(sample) as outbox:
+        outbox.claim(1)
+        hold_back(sample, READY)
     with sample_servers(much) as servers, take_stage(sample, Stage.VALIDATE):  # so that a stage has a process
         hasty, trap = {"final_dot_timeout": "1m"}, {"max_message_size": 10**7}
         configure(much, smtp_port=servers.smtp_port, accounts=servers.accounts, smtp=hasty, fetch=trap)

@@ -18,11 +18,11 @@ from spool.models import to_ms
 from spool.opening import Spool
 from spool.settlement import Verdict
 from spool.states import State
-from tests.support.asked import answering
 from tests.support.attempts import attempt, cut_off, submitting
 from tests.support.by_hand import discard
 from tests.support.dropping import NO_FILES, put_no_file
 from tests.support.processes import command
+from tests.support.questioned import at_terminal
 from tests.support.shell import Shell
 from tests.support.spools import arrival, letters, make_ready, message
 from tests.unit.pipeline.cli.test_messages import make_badmail
@@ -143,15 +143,15 @@ def test_nothing_is_thrown_away_unasked(shell: Shell, spool: Spool, command: str
     assert message(spool, queue_id).state in (State.HELD, State.BADMAIL)
 
 
-@pytest.mark.parametrize(("typed", "state"), [("y\n", State.DISCARDED), ("n\n", State.HELD), ("\n", State.HELD)])
+@pytest.mark.parametrize(("typed", "state"), [("y", State.DISCARDED), ("n", State.HELD), ("", State.HELD)])
 def test_on_a_terminal_it_asks_with_the_number(shell: Shell, spool: Spool, typed: str, state: State) -> None:
     first, second = (cut_off(spool, one=one) for one in letters(2))
     arguments = command("--config", shell.directory / "pop3connector.toml", "spool", "rm", first, second)
-    code, out, asked = answering(arguments, typed)
+    code, shown = at_terminal(arguments, [(r"Throw away 2 messages, for good\? \[y/N\]", typed)])
     assert code == 0
-    assert asked.startswith("Throw away 2 messages, for good? [y/N] ")
     assert {message(spool, one).state for one in (first, second)} == {state}
-    assert out.count(" discarded\n") == (2 if state is State.DISCARDED else 0)
+    assert shown.count(" discarded\n") == (2 if state is State.DISCARDED else 0)
+    assert ("Nothing was changed." in shown) is (state is State.HELD)
 
 
 def test_badmail_is_thrown_away_with_its_files(shell: Shell, spool: Spool) -> None:

@@ -48,7 +48,7 @@ def test_the_null_reverse_path_has_an_option_of_its_own(shell: Shell, spool: Spo
 def test_a_sender_and_the_null_one_exclude_each_other(shell: Shell, spool: Spool) -> None:
     queue_id = make_badmail(spool)
     code, said = shell.failure("badmail", "replay", queue_id, "--null-sender", "--sender", "a@b.example")
-    assert (code, said) == (64, "pop3connector: --sender and --null-sender exclude each other\n")
+    assert (code, said) == (64, "pop3connector: give --sender or --null-sender, not both\n")
     assert message(spool, queue_id).replay_id is None
 
 
