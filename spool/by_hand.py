@@ -119,7 +119,7 @@ def _catch_up(spool: Spool) -> None:
             changer.apply(QueueId(line.queue_id), word_of(line))
         if contents.last > applied:
             set_applied(connection, COMMAND_JOURNAL, number=contents.last)
-    changer.unlink()
+    changer.clear_badmail()
 
 
 def _change(
@@ -142,7 +142,7 @@ def _change(
             journal.sync()
             came |= {queue_id: changer.apply(queue_id, word) for queue_id, word in words.items()}
             set_applied(connection, COMMAND_JOURNAL, number=journal.last)
-    changer.unlink()
+    changer.clear_badmail()
     return [Decision(queue_id=queue_id, came_of_it=came[queue_id]) for queue_id in queue_ids]
 
 
@@ -225,7 +225,7 @@ class _Changer:
             case trigger:
                 return self._move(row, trigger)
 
-    def unlink(self) -> None:
+    def clear_badmail(self) -> None:
         """Remove the files of what left Badmail; call after the commit."""
         if self._left_badmail:
             unlink_badmail(self._spool, self._left_badmail)
