@@ -23,8 +23,8 @@ from spool.errors import Damaged
 from spool.opening import Spool
 from spool.rows import Message
 from spool.states import State
-from stages.mail.headers import MAX_HEADER_OCTETS, for_people, scan
 from spool.wishes import not_in_badmail, standing_of
+from stages.mail.headers import MAX_HEADER_OCTETS, for_people, scan
 
 # The fields of a header that people ask for, by their names in JSON.
 _FIELDS = {"from": "From", "to": "To", "subject": "Subject", "date": "Date", "message_id": "Message-ID"}
