@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from spool.by_account import record_of
-from spool.by_hand import discard
 from spool.settlement import Verdict
 from spool.states import State
 from tests.support.attempts import A, B, attempt, cut_off, submitting
+from tests.support.by_hand import discard
 from tests.support.dropping import spool_at
 from tests.support.spools import START, admit, arrival, make_ready
 
