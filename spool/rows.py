@@ -6,7 +6,7 @@ transaction.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -68,6 +68,13 @@ class Message:
     replay: Mapping[str, object] | None
     stored: Stored | None
     wish: Outcome | None = None
+
+    @property
+    def addressees(self) -> Sequence[str]:
+        """Those that still wait for it; of a submitted message those that have it."""
+        if self.state is State.SUBMITTED:
+            return [str(accepted["recipient"]) for accepted in self.accepted]
+        return self.recipients
 
 
 # What goes back to validate begins anew; it keeps its envelope and the count of its attempts.

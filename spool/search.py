@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, Select, Text, bindparam, exists, func, or_, select, type_coerce
+from sqlalchemy import ColumnElement, Row, Select, Text, bindparam, case, exists, func, or_, select, type_coerce
 
 from spool import models
 from spool.envelope import Reason
@@ -99,7 +99,7 @@ class Listed(NamedTuple):
 
     @property
     def recipients(self) -> Sequence[str]:
-        """Those that still wait for it."""
+        """Those that still wait for it; of a submitted message those that have it."""
         return _recipients(self.recipients_json)
 
     @property
@@ -207,9 +207,12 @@ def _sort_key(wanted: Search) -> ColumnElement[Any]:
 
 
 _c = models.messages.c
+_accepted = func.json_each(_c.accepted).table_valued("value", name="accepted_one")
+_took_it = select(func.json_group_array(func.json_extract(_accepted.c.value, "$.recipient"))).select_from(_accepted)
+_addressees = case((_c.state == State.SUBMITTED, _took_it.scalar_subquery()), else_=type_coerce(_c.recipients, Text))
 # JSON as text: in a long queue few texts are different ones.
 _LISTED = (
-    *(_c.queue_id, _c.state, _c.account, _c.uidl, _c.octets, _c.sender, type_coerce(_c.recipients, Text), _c.subject),
+    *(_c.queue_id, _c.state, _c.account, _c.uidl, _c.octets, _c.sender, _addressees, _c.subject),
     *(_c.fetched_at, _c.changed_at, _c.attempts, _c.next_attempt_at, type_coerce(_c.reason, Text)),
 )
 

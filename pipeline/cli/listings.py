@@ -46,7 +46,7 @@ def as_json(message: Message | Listed) -> dict[str, object]:
         "uidl": message.uidl if isinstance(message.uidl, str) else message.uidl.encoded,
         "octets": message.octets,
         "sender": message.sender,
-        "recipients": list(message.recipients),
+        "recipients": list(message.addressees if isinstance(message, Message) else message.recipients),
         "subject": message.subject,
         "fetched_at": rfc3339(message.fetched_at),
         "attempts": message.attempts,

@@ -14,7 +14,7 @@ from spool import models
 from spool.envelope import Reason
 from spool.opening import Spool
 from spool.rows import reason_json
-from spool.search import Search, Since, Sort, count, search
+from spool.search import Search, Since, Sort, count, listing, search
 from spool.states import State
 from tests.support.spools import START, Clock, arrival, letters, make_ready, make_spool
 
@@ -104,6 +104,16 @@ def test_a_recipient_is_found_before_and_after_the_relay_took_the_message_for_it
     after = put(spool, recipients=[], accepted=accepted, state=State.SUBMITTED)
     assert found(spool, Search(states=frozenset(State), recipient="BOB@corp")) == [before, after]
     assert found(spool, Search(states=frozenset(State), recipient="anna")) == []
+
+
+def test_a_listing_shows_who_waits_for_a_message_and_who_has_it_once_it_is_submitted(spool: Spool) -> None:
+    accepted = [{"recipient": f"{name}@corp.example", "at": "", "reply": ""} for name in ("a", "b")]
+    put(spool, recipients=["c@corp.example"], accepted=accepted, state=State.DEFERRED)
+    put(spool, recipients=[], accepted=accepted, state=State.SUBMITTED)
+    everything = Search(states=frozenset(State))
+    shown = [["c@corp.example"], ["a@corp.example", "b@corp.example"]]
+    assert [list(listed.recipients) for listed in listing(spool, everything)] == shown
+    assert [list(message.addressees) for message in search(spool, everything)] == shown
 
 
 def test_two_recipients_are_not_one_text(spool: Spool) -> None:
