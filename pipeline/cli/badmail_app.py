@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.choices import Choice, Everything, Ids, Yes
+from pipeline.cli.choices import BadmailIds, Choice, Everything, Yes
 from pipeline.cli.help import examples
 from pipeline.cli.invocation import invocation_of
 from pipeline.cli.options import (
@@ -93,7 +93,7 @@ def cat(context: typer.Context, queue_id: BadmailIdText, *, raw: Raw = False) ->
 )
 def replay(
     context: typer.Context,
-    queue_ids: Ids = None,
+    queue_ids: BadmailIds = None,
     *,
     everything: Everything = False,
     reason: ReasonPart = None,
@@ -116,7 +116,7 @@ def export(
     context: typer.Context,
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; made where it is not there.")],
     *,
-    queue_ids: Ids = None,
+    queue_ids: BadmailIds = None,
     everything: Everything = False,
     reason: ReasonPart = None,
     older_than: OlderThan = None,
@@ -133,7 +133,7 @@ def export(
 )
 def discard(
     context: typer.Context,
-    queue_ids: Ids = None,
+    queue_ids: BadmailIds = None,
     *,
     everything: Everything = False,
     reason: ReasonPart = None,

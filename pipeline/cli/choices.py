@@ -7,14 +7,11 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.completing import queue_ids_in_badmail
+from pipeline.cli.completing import queue_ids, queue_ids_in_badmail
 
-Ids = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="ID", help="Queue ids, or their first 6 characters or more.", autocompletion=queue_ids_in_badmail
-    ),
-]
+_IDS = "Queue ids, or their first 6 characters or more."
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help=_IDS, autocompletion=queue_ids)]
+BadmailIds = Annotated[list[str] | None, typer.Argument(metavar="ID", help=_IDS, autocompletion=queue_ids_in_badmail)]
 Everything = Annotated[bool, typer.Option("--all", help="Every message in Badmail.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 

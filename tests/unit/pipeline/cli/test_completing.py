@@ -60,9 +60,10 @@ def test_accounts_and_queue_ids_are_completed(name: ShellName, typed: str, spool
     for words in ("probe", "retrieve-now", "accounts adopt", "events --account", "spool ls --account"):
         assert offered(name, f"{typed} {words} sa") == ["sales"]
         assert offered(name, f"{typed} {words} x") == []
-    assert offered(name, f"{typed} spool show {ready[:8]}") == [ready, refused]
+    for words in ("spool show", "spool hold", "spool requeue", "spool rm --yes"):
+        assert offered(name, f"{typed} {words} {ready[:8]}") == [ready, refused]
     assert offered(name, f"{typed} spool show {ready[:17]}") == [ready]
-    for words in ("badmail show", "badmail cat --raw", "badmail replay"):
+    for words in ("badmail show", "badmail cat --raw", "badmail replay", "badmail rm", "badmail export copies"):
         assert offered(name, f"{typed} {words} ") == [refused]
 
 
