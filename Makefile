@@ -8,13 +8,20 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 INPUTS := pyproject.toml constraints.txt pipeline/__init__.py
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint torture bench clean
+.PHONY: demo test test-alone test-together lint torture bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/pop3connector demo
 
+# Half of the tests wait for servers and processes most of the time: the other half runs beside them.
 test: lint
-	$(BIN)/python -m pytest
+	$(MAKE) --jobs 2 --output-sync test-alone test-together
+
+test-alone: $(VENV)/installed-dev
+	$(BIN)/python -m pytest tests/unit tests/docs
+
+test-together: $(VENV)/installed-dev
+	$(BIN)/python -m pytest tests/acceptance tests/integration tests/kill tests/packaging tests/real
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
