@@ -131,7 +131,7 @@ class Intake:
     def _arrival(
         self, claim: Claim, found: PickupMessage, *, kin: _Kin, taken: Container[QueueId | None]
     ) -> list[Arrival]:
-        """The message of a claim, read; none where the file changed meanwhile and was given back."""
+        """The message of a claim, read; none where the file changed or the disk filled meanwhile: it was given back."""
         is_large = len(found.header) + claim.stamp.octets - found.rest > LARGE_OCTETS
         read = self._read_large if is_large else self._read_small
         arrival = read(claim, found, kin=kin, taken=taken)
@@ -162,8 +162,14 @@ class Intake:
         with spool_failures("pickup"):
             writer = self._inbox.admission.open_large(origin, sender=found.sender, recipients=found.recipients)
             try:
+                left = claim.stamp.octets
                 for piece in _pieces(claim, found):
+                    # What fitted when it was begun need not fit any more: others write to this disk too.
+                    if not self._has_room(left):
+                        writer.discard()
+                        return None
                     writer.write(piece)
+                    left -= len(piece)
                 if not self._inbox.is_unchanged(claim):
                     writer.discard()
                     return None

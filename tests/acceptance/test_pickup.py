@@ -104,7 +104,8 @@ def put_what_is_no_message(pickup: Path, secret: Path) -> list[str]:
     with (pickup / "huge.eml").open("wb") as huge:
         # Of holes alone, and larger than what is free.
         huge.write(BLOCK)
-        huge.truncate(shutil.disk_usage(pickup).free + 1)
+        # More than any disk has free, also when other files go meanwhile.
+        huge.truncate(shutil.disk_usage(pickup).total + 1)
     names = ["link", "hard", "zero", "nowhere", "fifo", "folder", "socket", "huge"]
     if os.geteuid() == 0:
         os.mknod(pickup / "device.eml", 0o600 | 0o020000, os.makedev(1, 5))  # /dev/zero

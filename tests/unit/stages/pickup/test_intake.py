@@ -25,6 +25,7 @@ from spool.replay import begin_replay
 from spool.segments import LARGE_OCTETS, read_block
 from spool.staging import Rejected
 from spool.states import State
+from stages.pickup.intake import Intake
 from tests.support.dropping import (
     FILE,
     REASON,
@@ -333,6 +334,22 @@ def test_a_large_file_for_which_there_is_no_room_goes_back_and_stops_no_other(sp
     assert large.read_bytes() == spool.layout.pickup_message(QueueId(claimed.name)).read_bytes()
     told = [event.fields["why"] for event in logged(spool) if event.name == "LeftInPickup"]
     assert told == [f"the disk has no room for its {large.stat().st_size} octets: make some, or remove it"] * 2
+
+
+def test_a_large_file_goes_back_when_the_disk_fills_while_it_is_copied_in(spool: Spool) -> None:
+    """It fitted when it was begun."""
+    large = drop(spool, FILE + b"x" * 3 * LARGE_OCTETS)
+    (dropped,) = list_dropped(spool.layout.pickup)
+    answers = iter([True, True, True, False])
+    with take_stage(spool, Stage.PICKUP) as tenure:
+        inbox = Inbox(spool, tenure)
+        domains = frozenset({"corp.example"})
+        intake = Intake(spool, inbox, accept_domains=domains, has_room=lambda _: next(answers))
+        assert intake.take([dropped]) == 0
+        inbox.close()
+    assert next(answers, None) is None
+    assert large.stat().st_size == len(FILE) + 3 * LARGE_OCTETS
+    assert [*spool.layout.large.iterdir(), *spool.layout.claims.iterdir(), *queue_ids(spool)] == []
 
 
 def test_a_sparse_file_is_streamed(spool: Spool) -> None:
