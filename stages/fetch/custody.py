@@ -34,9 +34,15 @@ class Custody:
         self._on_write = on_write
         self._waiting: deque[tuple[Arrival, asyncio.Future[Receipt]]] = deque()
         self._octets = 0
+        self._committing_octets = 0
         self._news = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+
+    @property
+    def octets(self) -> int:
+        """What has come and is not on the disk yet."""
+        return self._octets + self._committing_octets
 
     async def take(self, arrival: Arrival) -> asyncio.Future[Receipt]:
         """Queue an arrival, when there is room; the future is its receipt."""
@@ -75,7 +81,9 @@ class Custody:
             while True:
                 await self._news.wait()
                 batch = self._next_batch()
+                self._committing_octets = sum(_octets_in_memory(arrival) for arrival, _ in batch)
                 receipts = await self._commit([arrival for arrival, _ in batch])
+                self._committing_octets = 0
                 for (_, future), receipt in zip(batch, receipts, strict=True):
                     if not future.done():
                         future.set_result(receipt)

@@ -14,6 +14,7 @@ from spool.event_log import was_said
 from spool.ledger import Entry, Ledger
 from stages.fetch.custody import Custody
 from stages.fetch.events import WindowBroke
+from stages.fetch.limits import Expected
 from stages.fetch.plan import Rules
 from stages.fetch.progress import Count
 from stages.runner import Runtime
@@ -26,7 +27,7 @@ _UIDLS_AT_ONCE = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """The process around a session."""
+    """The process around a session; a `DiskRoom` tells of room, and is told what is `expected`."""
 
     runtime: Runtime
     custody: Custody
@@ -34,6 +35,8 @@ class Desk:
     ledger: Ledger
     random: Random
     has_room: Callable[[], bool]
+    has_room_for: Callable[[int], bool]
+    expected: Expected
     recalling: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def has_broken_window(self, account: str) -> bool:

@@ -1,14 +1,14 @@
 """Go into an account's maildrop: get its password or access token, connect, log in.
 
 **Invariants:** those of `stages.login`; the connection is closed when the block is left. A server that hangs up on CAPA
-is asked once more without it.
+twice in a row is not asked; without TLS never after a login that hid the password, for that would be sent in clear.
 **Failures:** all of `StageError`: the source of the secret, the provider, the network, the server.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from spool.accounts import Login
 from stages import login
@@ -17,7 +17,12 @@ from stages.login import ConfiguredLogin
 from stages.pop3.auth import may_be_the_credentials
 from stages.pop3.client import CapabilitiesCut, LoginCut, LoginRefused, Pop3Client, Pop3Endpoint
 from stages.sasl.credentials import Credentials
-from stages.settings import AccountSettings
+from stages.settings import AccountSettings, TlsMode
+
+# A server that is started anew hangs up once.
+_CUTS_ARE_A_HABIT = 2
+# Ways in that nobody needs to ask for, or that hide nothing: without CAPA it becomes no worse.
+_NOT_HIDDEN_BY_CAPA = frozenset({"USER", "APOP", "PLAIN", "LOGIN", "XOAUTH2", "OAUTHBEARER"})
 
 
 @asynccontextmanager
@@ -32,15 +37,18 @@ async def logged_in(
     client = await connected(account, timeout=timeout, before=before, dialogue=dialogue)
     try:
         async with noting_refusal(account, credentials):
-            try:
-                await client.login(credentials, prefer=before.mechanism if before else None)
-            except CapabilitiesCut:
-                # It bears the question before the login, and not after it.
-                await client.close()
-                client = await Pop3Client.open(
-                    endpoint_of(account), timeout=timeout, dialogue=dialogue, ask_capabilities=False
-                )
-                await client.login(credentials)
+            for is_last in (False, True):
+                try:
+                    await client.login(credentials, prefer=before.mechanism if before else None)
+                    break
+                except CapabilitiesCut:
+                    # It bears the question before the login, and not after it.
+                    await client.close()
+                    if is_last:
+                        client = await _unasked(account, timeout=timeout, before=before, dialogue=dialogue)
+                        await client.login(credentials)
+                    else:
+                        client = await connected(account, timeout=timeout, before=before, dialogue=dialogue)
         yield client
     finally:
         await client.close()
@@ -52,10 +60,19 @@ async def connected(
     """A connection to the account's server, before the login; whoever has it closes it."""
     endpoint = endpoint_of(account)
     is_asked = before is None or not before.skips_capabilities
-    try:
-        return await Pop3Client.open(endpoint, timeout=timeout, dialogue=dialogue, ask_capabilities=is_asked)
-    except CapabilitiesCut:
-        return await Pop3Client.open(endpoint, timeout=timeout, dialogue=dialogue, ask_capabilities=False)
+    for _ in range(_CUTS_ARE_A_HABIT):
+        with suppress(CapabilitiesCut):
+            return await Pop3Client.open(endpoint, timeout=timeout, dialogue=dialogue, ask_capabilities=is_asked)
+    return await _unasked(account, timeout=timeout, before=before, dialogue=dialogue)
+
+
+async def _unasked(
+    account: AccountSettings, *, timeout: float, before: Login | None, dialogue: Dialogue | None
+) -> Pop3Client:
+    """A connection on which CAPA is not asked; raises CapabilitiesCut where a password would go in clear for that."""
+    if account.tls is TlsMode.NONE and before and before.mechanism and before.mechanism not in _NOT_HIDDEN_BY_CAPA:
+        raise CapabilitiesCut("the server hung up in answer to CAPA, which it answered before")
+    return await Pop3Client.open(endpoint_of(account), timeout=timeout, dialogue=dialogue, ask_capabilities=False)
 
 
 async def credentials_of(account: AccountSettings) -> Credentials:

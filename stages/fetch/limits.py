@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from spool.events import Event
@@ -44,22 +45,35 @@ class DiskNearlyFull(TryLater):
     """There is no room for the rest of a message; no server is to blame."""
 
 
+@dataclass(slots=True)
+class Expected:
+    """The octets of messages that were asked for, by any session, and have not come yet."""
+
+    octets: int = 0
+
+
 class DiskRoom:
-    """Whether the disk has room for more mail. `news` are events not yet written."""
+    """Whether the disk has room for more mail. `news` are events not yet written; `expected` what was asked for."""
 
     def __init__(self, spool: Spool, *, min_free_octets: int) -> None:
         self.has_room = True
         self.news: list[Event] = []
+        self.expected = Expected()
         self._spool = spool
         self._min_free_octets = min_free_octets
+        self._free_octets = spool.free_octets()
 
     def require(self, min_free_octets: int) -> None:
         """Let so much be free from now on."""
         self._min_free_octets = min_free_octets
 
+    def has_room_for(self, octets: int) -> bool:
+        """Whether so much more fits beside what all sessions have asked for and not got yet."""
+        return self.has_room and self._free_octets - self.expected.octets - octets >= self._min_free_octets
+
     def look(self) -> None:
         """Look again."""
-        free = self._spool.free_octets()
+        free = self._free_octets = self._spool.free_octets()
         had_room, self.has_room = self.has_room, free >= self._min_free_octets
         if had_room and not self.has_room:
             self.news.append(FetchPaused(free_octets=free, min_free_octets=self._min_free_octets))

@@ -136,6 +136,7 @@ class Retrieving:
                 await self._retrieve()
         finally:
             self.tally.unasked += len(self._todo) + len(self._asked) + len(self._twins.waiting)
+            self._desk.expected.octets -= sum(wanted.message.octets or 0 for wanted in self._asked)
             if self._incoming is not None:
                 await self._incoming.discard()
 
@@ -192,16 +193,23 @@ class Retrieving:
             and (self._order.ask_limit is None or self._asked_count < self._order.ask_limit)
             and self._asked_octets < SESSION_OCTETS
             and asyncio.get_running_loop().time() < self._order.ask_until
-            and self._desk.has_room()
+            and self._has_room()
             and not self._desk.runtime.stopping.is_set()
             and not self._order.is_to_end()
         )
+
+    def _has_room(self) -> bool:
+        """Whether the next message fits beside what all sessions have asked for; one in each session need not."""
+        if self._asked_count == 0:
+            return self._desk.has_room()
+        return self._desk.has_room_for(self._todo[0].message.octets or 0)
 
     def _supply(self) -> Iterator[Retrieval]:
         is_first = self._are_sizes_exact is None
         while self._todo and self._may_ask() and (not self._heads or self._todo[0].message.number in self._heads):
             wanted = self._todo.popleft()
             self._asked.append(wanted)
+            self._desk.expected.octets += wanted.message.octets or 0
             self._asked_count += 1
             self._asked_octets += wanted.message.octets or 0
             self.tally.in_hand = self._asked[0].message
@@ -225,6 +233,12 @@ class Retrieving:
         known = [sentinel for listed in named or drawn if (sentinel := _sentinel(listed)) is not None]
         return itertools.cycle(known)
 
+    def _answered(self) -> Wanted:
+        """The message that was asked for first: it is expected no longer."""
+        wanted = self._asked.popleft()
+        self._desk.expected.octets -= wanted.message.octets or 0
+        return wanted
+
     async def _on(self, event: RetrievalEvent) -> None:
         match event:
             case MessageBegin():
@@ -238,15 +252,15 @@ class Retrieving:
                 self._check_growth(self._asked[0].message, incoming)
             case MessageDone():
                 self._order.count.messages += 1
-                await self._done(self._asked.popleft(), event, incoming=self._now_incoming())
+                await self._done(self._answered(), event, incoming=self._now_incoming())
                 self._incoming = None
             case MessageEmpty():
                 self._order.count.messages += 1
                 self._incoming = None
-                self._refused(self._asked.popleft().message, "not one octet came")
+                self._refused(self._answered().message, "not one octet came")
             case MessageRefused(reply=reply):
                 self._order.count.messages += 1
-                self._refused(self._asked.popleft().message, safe_text(reply.text))
+                self._refused(self._answered().message, safe_text(reply.text))
             case _:
                 assert_never(event)
 

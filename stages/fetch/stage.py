@@ -57,6 +57,8 @@ class FetchStage:
             ledger=Ledger(runtime.spool, journal),
             random=Random(),
             has_room=lambda: room.has_room,
+            has_room_for=lambda octets: room.has_room_for(octets + custody.octets),
+            expected=room.expected,
         )
         try:
             async with asyncio.TaskGroup() as group:

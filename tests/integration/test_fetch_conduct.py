@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.demo.pop3_server import Manners, Pop3Session
-from spool.accounts import Accounts, Outcome
+from spool.accounts import Accounts, AccountState, Login, Outcome
 from spool.doorbell import ring
 from spool.layout import Stage
 from stages.runner import Mode
@@ -216,7 +216,7 @@ class HangsUpOnSecondCapa(HangsUpOnCapa):
 
 
 @pytest.mark.parametrize("session", [HangsUpOnCapa, HangsUpOnSecondCapa])
-def test_a_server_that_hangs_up_on_capa_is_asked_once_without_it_and_remembered(
+def test_a_server_that_hangs_up_on_capa_again_is_asked_without_it_and_remembered(
     fetching: Fetching, session: type[Pop3Session]
 ) -> None:
     provider = Provider(mails(2), session=session)
@@ -228,6 +228,31 @@ def test_a_server_that_hangs_up_on_capa_is_asked_once_without_it_and_remembered(
     assert (len(fetching.contents()), len(provider.said("CAPA"))) == (3, asked)
     assert fetching.events("CapabilitiesSkipped") == ["the server hangs up on CAPA; it is not asked any more"]
     assert fetching.events("PollFailed") == []
+
+
+def test_one_hang_up_on_capa_is_no_habit(fetching: Fetching) -> None:
+    """A server that is started anew hangs up as well."""
+    cuts = iter([True])
+
+    class HangsUpOnce(HangsUpOnCapa):
+        def capa(self, argument: str) -> bytes:
+            return super().capa(argument) if next(cuts, False) else Pop3Session.capa(self, argument)
+
+    provider = Provider(mails(2), session=HangsUpOnce)
+    assert fetching.poll(provider).is_complete
+    assert fetching.contents() == mails(2)
+    assert fetching.events("CapabilitiesSkipped") == []
+
+
+def test_a_password_that_was_hidden_is_not_sent_in_clear_because_capa_is_cut(fetching: Fetching) -> None:
+    """Whoever cuts the line could wish for just that."""
+    login = Login(at=fetching.spool.now(), mechanism="CRAM-MD5")
+    Accounts(fetching.spool).save(AccountState(name="sales", login=login))
+    provider = Provider(mails(1), session=HangsUpOnCapa)
+    assert not fetching.poll(provider).is_complete
+    assert provider.said("PASS") == provider.said("APOP") == []
+    failed = "poll failed: the server hung up in answer to CAPA, which it answered before"
+    assert fetching.events("PollFailed") == [failed]
 
 
 class HangsUpOnPass(Pop3Session):

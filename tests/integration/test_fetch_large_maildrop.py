@@ -21,6 +21,7 @@ from spool.opening import take_stage
 from spool.staging import open_journal
 from stages.fetch.custody import Custody
 from stages.fetch.desk import Desk
+from stages.fetch.limits import Expected
 from stages.runner import Mode, Runtime
 from tests.support.fetching import Fetching, Provider, mail
 
@@ -106,6 +107,8 @@ def test_other_sessions_have_their_turn_while_a_long_ledger_is_read(fetching: Fe
                 ledger=Ledger(fetching.spool),
                 random=Random(),
                 has_room=lambda: True,
+                has_room_for=lambda _: True,
+                expected=Expected(),
             )
             runtime.listen()
             try:

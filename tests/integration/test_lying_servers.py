@@ -418,3 +418,23 @@ def test_a_disk_that_fills_up_under_an_honest_message_blames_no_message(
     fetching.poll(provider)
     assert fetching.contents() == [mail(1, "x" * 6_000_000)]
     assert provider.drop.messages == []
+
+
+def test_a_window_asks_for_no_more_than_the_disk_has_room_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was asked for comes, however full the disk is by then."""
+    fetching = Fetching(tmp_path)
+    segments = fetching.spool.layout.segments
+    statvfs = os.statvfs
+
+    def used() -> int:
+        return sum(file.stat().st_size for file in segments.iterdir())
+
+    def small_disk(path: Path) -> SimpleNamespace:
+        return SimpleNamespace(f_bavail=8_000_000 - used(), f_frsize=1, f_flag=statvfs(path).f_flag)
+
+    fetching.min_free_octets(4_000_000)
+    monkeypatch.setattr(os, "statvfs", small_disk)
+    provider = Provider([mail(number, "x" * 100_000) for number in range(70)])
+    assert not fetching.poll(provider).is_complete
+    assert 3_500_000 < used() < 4_200_000
+    assert len(fetching.events("FetchPaused")) == 1
