@@ -68,8 +68,12 @@ def _enter(settings: Settings) -> None:
 def _wait(spool: Spool, requests: Iterable[int]) -> None:
     accounts = Accounts(spool)
     for request in requests:
-        while accounts.outcome(request) is None:
-            if not is_running(spool, Stage.FETCH):
+        while True:
+            # Looked at first: what was answered before the process ended is answered.
+            runs = is_running(spool, Stage.FETCH)
+            if accounts.outcome(request) is not None:
+                break
+            if not runs:
                 text = "the fetch process ended before it had entered what was seen; it does when it starts again"
                 raise CommandFailed(ExitCode.UNAVAILABLE, text)
             time.sleep(_LOOK_SECONDS)
